@@ -156,7 +156,7 @@ _SIMPLE: Final[Mapping[str, type[HarkenError]]] = {
 
 def _error_of_problem(call: Call[Any], answer: Answer, detail: str, violations: tuple[Violation, ...]) -> HarkenError:
     kind = answer.kind
-    # Without an application, the request was not admitted: then there is no such path.
+    # Without an application, the request was not admitted: then the path does not exist.
     own = None if application_in(answer.headers) is None else call.errors.get(kind)
     if simple := own or _SIMPLE.get(kind):
         return simple(detail)
@@ -172,7 +172,7 @@ def _error_of_problem(call: Call[Any], answer: Answer, detail: str, violations: 
 
 
 def _not_found(call: Call[Any], answer: Answer, detail: str) -> HarkenError:
-    # Without an application, the request was not admitted: there is no such path.
+    # Without an application, the request was not admitted: the path does not exist.
     application = application_in(answer.headers)
     if call.feedback_id is None or application is None:
         return ConfigurationError(f"The URL is not that of a Harken service of this version: {detail}")

@@ -73,9 +73,9 @@ class AmazonClient:
 
     def __init__(self, service: Service, region: str | None, endpoint: str | None) -> None:
         try:
-            import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 - it may be missing
-            from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415
-            from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]  # noqa: PLC0415
+            import boto3  # type: ignore[import-untyped]  # it has no types  # noqa: PLC0415 - it may be missing
+            from botocore.config import Config  # type: ignore[import-untyped]  # as above  # noqa: PLC0415
+            from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]  # as above  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise missing(f"An {service.label} channel", "boto3", service.extra) from error
 
@@ -115,7 +115,7 @@ class AmazonClient:
             HTTPClientError,
             ReadTimeoutError,
         )
-        from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]  # noqa: PLC0415
+        from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]  # no types  # noqa: PLC0415
 
         label = self._service.label
         try:

@@ -133,7 +133,7 @@ class MongoDBSessionRepository(HarkenSessionRepository):
     def target_of(self, session_id: str, message_id: str | int | None, agent_id: str | None) -> Target:
         """The target with this message and agent. A number is that of a message of the agent.
 
-        Without an agent, it is a message of the only agent that has one with this number. If there is no such message,
+        Without an agent, it is a message of the only agent that has one with this number. If it does not exist,
         the number as text is the id.
         """
         if isinstance(message_id, int):

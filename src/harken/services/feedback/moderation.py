@@ -177,7 +177,7 @@ class ModerationService:
 
         Raises:
             InvalidQuery: there are too many entries.
-            InvalidTransition: there is no such status.
+            InvalidTransition: the status does not exist.
         """
         from harken.services.feedback.reviewing import Entry, Preview, effect  # noqa: PLC0415 - as above
 

@@ -129,7 +129,7 @@ class RouteService:
     ) -> str | None:
         """The rendered template of the first of these routes that takes the notification and has a template.
 
-        ``None`` if there is no such route. ``subject`` is the complete feedback or alert, or the change of a session,
+        ``None`` if the route does not exist. ``subject`` is the complete feedback or alert, or the change of a session,
         of the notification; ``None`` if it was erased.
 
         Raises:
