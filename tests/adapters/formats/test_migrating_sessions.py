@@ -131,7 +131,7 @@ def test_an_agent_continues(hk: Harken) -> None:
     assert [number for number, _ in stored(hk)] == [0, 1, 2, 3]
     again = open_session(hk)
     assert texts(agent_of(again)) == ["Hi", "And now?", "Fine."]
-    record: Any = again.session_repository.record("s", "helper")  # type: ignore[attr-defined]
+    record: Any = again.session_repository.record("s", "helper")  # type: ignore[attr-defined]  # Strands' type
     assert (record["created_at"], record["prompt_metadata"]) == (AT_TEXT, config["prompt_metadata"])
     assert record["original"] == {"lab": [ObjectId("0" * 24), AT]}
 
@@ -157,7 +157,7 @@ def test_half_an_agent(hk: Harken) -> None:
     assert migrated(hk, [session({"helper": {"agent_data": {"prompt_metadata": {"prompt_id": "p"}}}})])[1] == []
     manager = open_session(hk)
     agent_of(manager)("Hi")
-    assert manager.get_agent_config("helper")["prompt_metadata"] == {"prompt_id": "p"}  # type: ignore[index]
+    assert manager.get_agent_config("helper")["prompt_metadata"] == {"prompt_id": "p"}  # type: ignore[index]  # not None
     assert len(stored(hk)) == 2
 
 
@@ -395,10 +395,10 @@ def test_a_session_keeps_its_type_and_times(hk: Harken) -> None:
     assert (tally.sessions, tally.agents) == (Tally(1, 1, 0, 0), Tally(1, 1, 0, 0))
     manager = open_session(hk)
     record = {"session_type": "default", "created_at": AT_TEXT, "updated_at": AT_TEXT}
-    assert manager.session_repository.session_record("s") == record  # type: ignore[attr-defined]
+    assert manager.session_repository.session_record("s") == record  # type: ignore[attr-defined]  # as above
     assert [one["agent_id"] for one in manager.list_agents()] == ["helper"]
     assert hk.collection.erase(hk.query(session_id="s")).agents == 1
-    assert manager.session_repository.session_record("s") == {}  # type: ignore[attr-defined]
+    assert manager.session_repository.session_record("s") == {}  # type: ignore[attr-defined]  # as above
 
 
 # --- feedback ---------------------------------------------------------------------------------------------------------
