@@ -316,7 +316,8 @@ def test_a_later_write_of_many_fails() -> None:
         open_storage() as storage,
         harken.connect(faults.around(storage), middleware=[watching(seen)]) as hk,
     ):
-        hk.collection._editor.on_change(lambda: notified.append(len(all_events(hk))))
+        # Read from the storage itself, so that the fault meets the second write.
+        hk.collection._editor.on_change(lambda: notified.append(len(list(storage.outbox.events(limit=10)))))
         faults.arm(at=2)
         with pytest.raises(StorageUnavailable):
             hk.collection.submit_many([large[0], large[1], a_submission(rating="maybe"), large[2]])
