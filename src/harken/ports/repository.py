@@ -83,20 +83,23 @@ class SessionEntry(NamedTuple):
     def of(cls, feedback: Feedback, extras: str = "") -> SessionEntry:
         """Return what a session shows of this feedback and its extras."""
         target, content = feedback.target, feedback.content
+        created_at = feedback.created_at.isoformat(timespec="microseconds").removesuffix("+00:00")
+        ids = (target.message_id, target.agent_id, feedback.author, feedback.idempotency_key)
+        # Most entries have nothing else: they need no dictionary.
+        if not (any(ids) or content.tags or content.sentiment or content.context or extras):
+            return cls(content.rating.value, content.comment, created_at, None)
         values = {
             "message_id": target.message_id,
             "agent_id": target.agent_id,
             "author": feedback.author,
-            "tags": content.tags and list(content.tags),
+            "tags": list(content.tags),
             "sentiment": content.sentiment and content.sentiment.to_dict(),
             "idempotency_key": feedback.idempotency_key,
             # A dictionary of the mapping itself would look up each name.
-            "context": content.context and dict(content.context.items()),
+            "context": dict(content.context.items()),
             "extras": extras,
         }
-        # Most entries have nothing else.
-        rest = {name: value for name, value in values.items() if value} if any(values.values()) else None
-        created_at = feedback.created_at.isoformat(timespec="microseconds").removesuffix("+00:00")
+        rest = {name: value for name, value in values.items() if value}
         return cls(content.rating.value, content.comment, created_at, rest)
 
 
