@@ -1,15 +1,15 @@
-"""How feedback is shown in lists."""
+"""The feedback that a visitor may see, and how lists show it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from attrs import frozen
 
-from harken import Feedback, FeedbackQuery, Harken
+from harken import Feedback, FeedbackNotFound, FeedbackQuery, Harken
 
 if TYPE_CHECKING:
     from harken_adapters.hosts.web.selection import Selection
@@ -73,3 +73,28 @@ def count_entries(hk: Harken, query: FeedbackQuery) -> int:
     if query.search is None:
         return hk.analytics.page().summary(query).total
     return hk.collection.count(query, limit=_MOST_COUNTED)
+
+
+def everything(visit: Visit) -> FeedbackQuery:
+    """Selects all feedback that the visitor may see."""
+    return visit.visible(FeedbackQuery(application=visit.application))
+
+
+def find(visit: Visit, feedback_id: str) -> Feedback | None:
+    """An entry, if it exists and the visitor may see it."""
+    try:
+        found = visit.harken.collection.get(visit.application, feedback_id)
+        visit.check_visible(found)
+    except FeedbackNotFound:
+        return None
+    return shown_of(visit, found)
+
+
+def find_many(visit: Visit, feedback_ids: Iterable[str]) -> dict[str, Feedback]:
+    """The entries with these ids that exist and that the visitor may see, by id and in this order."""
+    ids = list(feedback_ids)
+    stored = visit.harken.collection.get_many(visit.application, ids)
+    found = {one: stored[one] for one in ids if one in stored}
+    return {
+        one: shown_of(visit, feedback) for one, feedback in found.items() if visit.principal.may_see(feedback.agent_id)
+    }

@@ -16,6 +16,7 @@ from harken_adapters.hosts.web.pages import (
     filter_values,
     issues,
     moderation,
+    moderation_view,
     overview,
     preferences,
     replay_all,
@@ -64,7 +65,7 @@ DASHBOARD_PAGES: Final = (
         methods=("POST",),
         agent_keys=False,
     ),
-    page("moderation", moderation.PATH, moderation.show, scope=Scope.MODERATE),
+    page("moderation", moderation_view.PATH, moderation.show, scope=Scope.MODERATE),
     page("decisions", decisions.PATH, decisions.show, scope=Scope.MODERATE, methods=("GET", "HEAD", "POST")),
     page("settings", settings.PATH, settings.show, scope=Scope.ADMIN),
     page(

@@ -23,15 +23,18 @@ from harken.domain.texts import amount
 from harken.services.feedback.moderation import DecisionResult
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import Parameters, invalid
+from harken_adapters.hosts.web.entries import everything, find_many
 from harken_adapters.hosts.web.forms import form_of
 from harken_adapters.hosts.web.held import REASONS, decided_text, held, suggested_reason, verb_this, who
 from harken_adapters.hosts.web.navigation import frame_of
-from harken_adapters.hosts.web.pages import moderation
-from harken_adapters.hosts.web.pages.moderation import Lost, Outcome, View
+from harken_adapters.hosts.web.pages import moderation, moderation_view
+from harken_adapters.hosts.web.pages.moderation_card import Lost, effect_text
+from harken_adapters.hosts.web.pages.moderation_decided import Outcome, entry, parse_entry
+from harken_adapters.hosts.web.pages.moderation_view import DECIDED, View
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import first_upper
 
-PATH: Final = f"{moderation.PATH}/decisions"
+PATH: Final = f"{moderation_view.PATH}/decisions"
 #: The choice of a reason that is typed.
 _OTHER: Final = "other"
 #: In code points.
@@ -77,7 +80,7 @@ def _entries(form: Parameters) -> dict[str, int]:
         Problem: there are none, or one is invalid.
     """
     lines = [line.removesuffix("\r") for text in form.all("entry") for line in text.split("\n")]
-    entries = dict(moderation.parse_entry(line) for line in lines if line)
+    entries = dict(parse_entry(line) for line in lines if line)
     if not entries:
         raise invalid("entry", "required", "No entry is selected. Go back, and select at least one.")
     return entries
@@ -121,7 +124,7 @@ def _decide(visit: Visit, view: View, entries: Mapping[str, int], form: Paramete
     if form.get("page") == "feedback":
         return _back_to_entry(visit, view, decided)
     following = moderation.following(visit, view, decided) if view.tab == "waiting" else None
-    return visit.redirect(view.link(current=following, decided=moderation.entry(decided)))
+    return visit.redirect(view.link(current=following, decided=entry(decided)))
 
 
 def _undo(visit: Visit, view: View, entries: Mapping[str, int], form: Parameters) -> Response:
@@ -145,8 +148,8 @@ def _undo(visit: Visit, view: View, entries: Mapping[str, int], form: Parameters
         return _back_to_entry(visit, view, undone)
     # The entry that waits again is the one to decide on.
     is_pending = undone.moderation.status is ModerationStatus.PENDING
-    shown = view.link(tab=None, current=undone.id, decided=moderation.entry(undone))
-    return visit.redirect(shown if is_pending else view.link(decided=moderation.entry(undone)))
+    shown = view.link(tab=None, current=undone.id, decided=entry(undone))
+    return visit.redirect(shown if is_pending else view.link(decided=entry(undone)))
 
 
 def _lost(visit: Visit, view: View, feedback_id: str, lost: Lost) -> Response:
@@ -157,7 +160,7 @@ def _lost(visit: Visit, view: View, feedback_id: str, lost: Lost) -> Response:
 def _back_to_entry(visit: Visit, view: View, feedback: Feedback) -> Response:
     """The redirect to the page of the entry, from which it was decided."""
     path = f"{visit.home}/feedback/{quote(feedback.id, safe='')}"
-    return visit.redirect(view.selection.link(path, (moderation.DECIDED, moderation.entry(feedback))))
+    return visit.redirect(view.selection.link(path, (DECIDED, entry(feedback))))
 
 
 def _decide_several(
@@ -189,13 +192,13 @@ def _outcome(
         for feedback_id, result in zip(entries, results, strict=True)
         if not isinstance(result, Feedback)
     ]
-    found = moderation.find_many(visit, [feedback_id for feedback_id, _ in lost])
+    found = find_many(visit, [feedback_id for feedback_id, _ in lost])
     counts = Counter(_why_lost(visit, error) for _, error in lost)
     parts = [f"{len(saved):,} {done}"]
     parts += [f"{count:,} {one if count == 1 else several}" for (one, several), count in counts.items()]
     outcome = Outcome(
         text=", ".join(parts),
-        undo=tuple(map(moderation.entry, saved)) if can_undo else (),
+        undo=tuple(map(entry, saved)) if can_undo else (),
         failures=tuple(
             (feedback_id, _comment(found.get(feedback_id)), first_upper(_reason_lost(visit, error)))
             for feedback_id, error in lost
@@ -232,9 +235,9 @@ def _reason_lost(visit: Visit, error: object) -> str:
 def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: ModerationStatus) -> Response:
     """The page that asks before several entries are decided. Nothing is changed."""
     hk = visit.harken
-    preview = hk.moderation.preview(moderation.everything(visit), entries, status, check=visit.check_visible)
+    preview = hk.moderation.preview(everything(visit), entries, status, check=visit.check_visible)
     open_ids = {one.feedback_id for one in preview.entries}
-    found = moderation.find_many(visit, entries)
+    found = find_many(visit, entries)
     lines = [
         _line(visit, feedback, is_open=feedback_id in open_ids and feedback.moderation.status is not status)
         for feedback_id, feedback in found.items()
@@ -247,7 +250,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
         else f"All {len(entries):,} can be decided"
     ]
     facts += [f"{amount(len({one.session_id for one in is_open}), 'session')}, {amount(texts, 'text')}"]
-    effect = moderation.effect_text(preview.effect)
+    effect = effect_text(preview.effect)
     facts += [effect, "These percentages are of all time"] if effect else ["No statistics change"]
     return visit.show(
         "moderation_preview.html",
@@ -257,7 +260,7 @@ def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: Moder
         facts=". ".join(facts) + ".",
         lines=lines,
         count=len(is_open),
-        entries="\n".join(map(moderation.entry, is_open)),
+        entries="\n".join(map(entry, is_open)),
         reason=_common_reason(is_open),
         reasons=REASONS,
         view=view,

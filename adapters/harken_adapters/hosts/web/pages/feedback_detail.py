@@ -22,7 +22,8 @@ from harken_adapters.hosts.web.entries import count_entries, entry_view, is_cut_
 from harken_adapters.hosts.web.held import REASONS, VERBS
 from harken_adapters.hosts.web.navigation import frame_of
 from harken_adapters.hosts.web.pages.alerts import may_see_deliveries
-from harken_adapters.hosts.web.pages.moderation import DECIDED, outcome_of
+from harken_adapters.hosts.web.pages.moderation_decided import outcome_of
+from harken_adapters.hosts.web.pages.moderation_view import DECIDED
 from harken_adapters.hosts.web.selection import Selection
 from harken_adapters.hosts.web.visit import Visit
 from harken_adapters.hosts.web.wording import first_upper
