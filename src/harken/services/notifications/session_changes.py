@@ -136,9 +136,7 @@ class SessionChanges:
             raise
         return deliveries
 
-    def _renew_if_slow(
-        self, deliveries: Sequence[Delivery], create: Callable[[], Sequence[Delivery]]
-    ) -> Sequence[Delivery]:
+    def _renew_if_slow(self, deliveries: list[Delivery], create: Callable[[], list[Delivery]]) -> list[Delivery]:
         """Return the deliveries of a change that was made, or new ones if they may have been sent before it."""
         if not deliveries or self._clock() < deliveries[0].due_at + _SLOW:
             return deliveries
