@@ -251,7 +251,7 @@ def assemble(storage: Storage, parts: Parts) -> Harken:
         sentiment=make.sentiment(storage.feedback, erasures, clock=clock, extractor=parts.feature_extractor),
         spam=make.spam(storage.feedback, erasures, clock=clock),
         analytics=analytics,
-        sessions=make.sessions(storage.sessions, announce=session_changes.announce),
+        sessions=make.sessions(storage.sessions, make_change=session_changes.make_change),
         conversations=make.conversations(storage.conversations),
         keys=make.keys(storage.keys, storage.state, clock=clock, new_secret=parts.new_secret),
         feed=make.feed(storage.feedback, storage.alerts, clock=clock),

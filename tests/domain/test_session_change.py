@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from harken.domain.errors import InvalidMetadata
 from harken.domain.events import EventType
 from harken.domain.metadata import set_paths
-from harken.domain.session_change import MAX_NAMES, change_events, change_of, operation_and_names
+from harken.domain.session_change import MAX_NAME_BYTES, MAX_NAMES, change_events, change_of, operation_and_names
 from support import NOON
 
 NAMES = st.text(st.sampled_from('aß."\\\u2028'), min_size=1, max_size=8)
@@ -19,14 +21,24 @@ METADATA = st.recursive(
 )
 
 
-@given(st.sampled_from(["update", "delete"]), st.lists(NAMES, max_size=300))
+LONG_NAMES = st.builds(str.__mul__, NAMES, st.integers(1, 125))
+
+
+@given(st.sampled_from(["update", "delete"]), st.lists(NAMES, max_size=300) | st.lists(LONG_NAMES, max_size=50))
 def test_events_have_every_name_once(operation: Any, names: list[str]) -> None:
-    """Each event has at most 100 names, in order; the ids and the subjects differ."""
+    """Each event has at most 100 names and 8,000 bytes of names, in order; the ids and the subjects differ."""
     events = list(change_events("shop", "s", operation, names, event_id="e", at=NOON))
     parts = [operation_and_names(event) for event in events]
     assert [name for _, some in parts for name in some] == sorted(set(names))
     assert {one for one, _ in parts} <= {operation}
     assert all(len(some) <= MAX_NAMES for _, some in parts)
+    sizes = [len(json.dumps(some, ensure_ascii=False, separators=(",", ":")).encode()) for _, some in parts]
+    assert all(size <= MAX_NAME_BYTES + 1 for size in sizes)
+    # No two that follow each other fit into one.
+    assert all(
+        len(one) + len(other) > MAX_NAMES or size + other_size > MAX_NAME_BYTES
+        for ((_, one), size), ((_, other), other_size) in pairwise(zip(parts, sizes, strict=True))
+    )
     assert len({event.id for event in events}) == len({event.subject_id for event in events}) == len(events)
     assert {(one.type, one.application, one.session_id, one.version, one.occurred_at) for one in events} <= {
         (EventType.SESSION_UPDATED, "shop", "s", 1, NOON)

@@ -168,11 +168,42 @@ def test_deleting_everything_names_what_there_was(hk: Harken, channel: Recorder)
     assert hk.relay.run_due() == 0
 
 
-def test_many_names_are_sent_in_several_notifications(hk: Harken, channel: Recorder) -> None:
-    """A notification has at most 100 names, and together they have all."""
-    hk.sessions.update(APP, "s", {f"name-{number:03}": number for number in range(250)})
-    assert hk.relay.run_due() == 3
-    assert sorted(len(one.names) for one in sent(channel)) == [50, 100, 100]
+def test_deleting_everything_deletes_what_is_announced(hk: Harken, place: Place, channel: Recorder) -> None:
+    """A name that another process sets during the deletion stays, also if the session had no metadata before."""
+    hk.sessions.update(APP, "s", {"a": 1})
+
+    def set_meanwhile(name: str) -> None:
+        if name == "delete":
+            place.sessions.before = lambda _: None
+            hk.sessions.update(APP, "s", {"b": 2})
+
+    for removed in (1, 0):
+        hk.relay.run_due()
+        place.sessions.before = set_meanwhile
+        assert hk.sessions.delete(APP, "s") == removed
+        assert hk.sessions.get(APP, "s") == {"b": 2}
+        place.storage.sessions.delete(APP, "s")
+    hk.relay.run_due()
+    assert [one.names for one in sent(channel) if one.operation == "delete"] == [("a",)]
+
+
+def test_a_deletion_has_the_names_that_were_asked_for(hk: Harken, channel: Recorder) -> None:
+    """Also those that did not exist, if one did."""
+    hk.sessions.update(APP, "s", {"a": 1})
+    hk.relay.run_due()
+    assert hk.sessions.delete(APP, "s", ["a", "missing"]) == 1
+    hk.relay.run_due()
+    assert sent(channel)[-1].metadata == {"a": None, "missing": None}
+
+
+@pytest.mark.parametrize(("filling", "sizes"), [("", [50, 100, 100]), ("\N{GRINNING FACE}" * 450, [4] * 62 + [2])])
+def test_many_names_are_sent_in_several_notifications(
+    hk: Harken, channel: Recorder, filling: str, sizes: list[int]
+) -> None:
+    """A notification has at most 100 names, and 8,000 bytes of names; together they have all."""
+    hk.sessions.update(APP, "s", {f"name-{number:03}{filling}": number for number in range(250)})
+    assert hk.relay.run_due() == len(sizes)
+    assert sorted(len(one.names) for one in sent(channel)) == sorted(sizes)
     assert len({name for one in sent(channel) for name in one.names}) == 250
 
 
@@ -302,6 +333,107 @@ def test_nothing_is_sent_before_the_change_is_stored(hk: Harken, place: Place, c
     assert [one.metadata for one in sent(channel)] == [{"a": "old"}, {"a": "new"}]
 
 
+SLOW_CHANGES: dict[str, Callable[[Harken], object]] = {
+    "update": lambda hk: hk.sessions.update(APP, "s", {"a": "new"}),
+    "update path": lambda hk: hk.sessions.update(APP, "s", {"b.c": "new"}, paths=True),
+    "first update": lambda hk: hk.sessions.update(APP, "another", {"a": "new"}),
+    "delete": lambda hk: hk.sessions.delete(APP, "s", "a"),
+    "delete all": lambda hk: hk.sessions.delete(APP, "s"),
+}
+
+
+def slow_down(place: Place, meanwhile: Callable[[], object] = lambda: None, *, seconds: float = 62) -> None:
+    """Let the next change of metadata take this long, and do something just before it is stored."""
+
+    def before(name: str) -> None:
+        if name in {"update", "change", "delete"}:
+            place.sessions.before = lambda _: None
+            place.clock.turn(seconds=seconds)
+            meanwhile()
+
+    place.sessions.before = before
+
+
+@pytest.mark.parametrize("change", SLOW_CHANGES.values(), ids=SLOW_CHANGES)
+def test_a_change_that_outlasts_its_lease_is_sent_afterwards(
+    hk: Harken, place: Place, channel: Recorder, change: Callable[[Harken], object]
+) -> None:
+    """If its delivery was sent with the earlier values meanwhile, another one has the new values."""
+    hk.sessions.update(APP, "s", {"a": "old", "b": {"c": "old"}})
+    hk.relay.run_due()
+    slow_down(place, hk.relay.run_due)
+    change(hk)
+    assert hk.relay.run_due() == 1
+    last = sent(channel)[-1]
+    assert last.current == hk.sessions.get(APP, last.session_id)
+    assert set(last.metadata.values()) <= {"new", None}
+    place.clock.turn(minutes=2)
+    assert hk.relay.run_due() == 0
+    assert len(set(channel.ids)) == len(channel.ids)
+
+
+@pytest.mark.parametrize("seconds", [40, 55, 60, 3_600])
+def test_a_slow_change_is_sent_once_if_no_relay_runs(
+    hk: Harken, place: Place, channel: Recorder, seconds: float
+) -> None:
+    """Its first delivery is replaced, not duplicated."""
+    slow_down(place, seconds=seconds)
+    hk.sessions.update(APP, "s", {"a": 1})
+    assert hk.relay.run_due() == 1
+    place.clock.turn(minutes=2)
+    assert hk.relay.run_due() == 0
+    assert [one.metadata for one in sent(channel)] == [{"a": 1}]
+    assert not hk.deliveries.find("pending")
+
+
+def test_a_slow_change_that_may_be_stored_is_sent_later(hk: Harken, place: Place, channel: Recorder) -> None:
+    """If the storage fails after a minute, another delivery has the values of a minute later."""
+    hk.sessions.update(APP, "s", {"a": "old"})
+
+    def send_and_fail() -> None:
+        hk.relay.run_due()
+        place.storage.sessions.update(APP, "s", {"a": "new"})
+        raise StorageUnavailable("The connection was closed")
+
+    slow_down(place, send_and_fail)
+    with pytest.raises(StorageUnavailable):
+        hk.sessions.update(APP, "s", {"a": "new"})
+    assert hk.relay.run_due() == 0
+    place.clock.turn(minutes=1)
+    assert hk.relay.run_due() == 1
+    assert sent(channel)[-1].metadata == {"a": "new"}
+
+
+def test_a_slow_change_without_another_delivery_is_not_reported_as_failed(
+    hk: Harken, place: Place, channel: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the storage fails after it, the log says that the earlier values may have been sent."""
+
+    def send_and_break() -> None:
+        hk.relay.run_due()
+        place.outbox.before = fail("add")
+
+    slow_down(place, send_and_break)
+    with caplog.at_level(logging.WARNING):
+        hk.sessions.update(APP, "s", {"a": 1})
+    assert "may have earlier values: " in caplog.text
+    assert hk.sessions.get(APP, "s") == {"a": 1}
+    assert channel.arrived == []
+
+
+def test_a_slow_change_that_changes_nothing_is_not_sent(hk: Harken, place: Place) -> None:
+    """Its delivery is removed, whether it is refused or finds nothing to delete."""
+    hk.sessions.update(APP, "s", {"a": 1})
+    hk.relay.run_due()
+    slow_down(place)
+    with pytest.raises(InvalidMetadata):
+        hk.sessions.update(APP, "s", {"a.b": 2}, paths=True)
+    slow_down(place)
+    assert hk.sessions.delete(APP, "s", "missing") == 0
+    assert hk.relay.run_due() == 0
+    assert not hk.deliveries.find("pending")
+
+
 def test_a_change_is_refused_if_its_delivery_cannot_be_stored(hk: Harken, place: Place) -> None:
     """Then nothing is changed, and the error is raised."""
     hk.sessions.update(APP, "s", {"a": 1})
@@ -333,7 +465,7 @@ def test_a_change_that_took_place_is_not_reported_as_failed(
     place.outbox.before = fail("release")
     with caplog.at_level(logging.WARNING):
         hk.sessions.update(APP, "s", {"a": 1})
-    assert "are sent in a minute: " in caplog.text
+    assert "are sent within a minute: " in caplog.text
     assert hk.relay.run_due() == 0
     place.clock.turn(minutes=1)
     hk.relay.run_due()
@@ -373,7 +505,7 @@ def test_a_refusal_is_raised_if_its_delivery_stays(hk: Harken, place: Place, cap
     place.outbox.before = fail("discard")
     with caplog.at_level(logging.WARNING), pytest.raises(InvalidMetadata, match=r"metadata\.a is not a dictionary"):
         hk.sessions.update(APP, "s", {"a.b": 2}, paths=True)
-    assert "are sent in a minute: " in caplog.text
+    assert "are sent within a minute: " in caplog.text
 
 
 def test_invalid_changes_are_not_sent(hk: Harken, place: Place) -> None:

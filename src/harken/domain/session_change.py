@@ -13,8 +13,10 @@ from harken.domain.events import Event, EventType
 from harken.domain.metadata import find_paths
 
 Operation = Literal["update", "delete"]
-#: How many names one notification has; a change of more has several.
+#: How many names one notification has, and how many bytes they have as JSON in UTF-8; a change of more has several. The
+#: body of a webhook, which has 20 KB, then has room for each name twice: in ``names`` and in ``metadata``.
 MAX_NAMES: Final = 100
+MAX_NAME_BYTES: Final = 8_000
 
 
 @frozen
@@ -46,15 +48,13 @@ def change_events(
     event_id: str,
     at: datetime,
 ) -> Iterator[Event]:
-    """Yield the events of a change: one, or several if it has more than 100 names; none if it has no names.
+    """Yield the events of a change: one, or several if the names exceed a limit; none if there are no names.
 
     They contain the names, whether these are paths, and no values. Each has a subject of its own, so that no delivery
     waits for another.
     """
-    in_order = sorted(set(names))
-    for begin in range(0, len(in_order), MAX_NAMES):
-        part = f"{event_id}-{begin}" if begin else event_id
-        some = in_order[begin : begin + MAX_NAMES]
+    for number, some in enumerate(_split(names)):
+        part = f"{event_id}-{number}" if number else event_id
         yield Event(
             id=part,
             type=EventType.SESSION_UPDATED,
@@ -68,6 +68,21 @@ def change_events(
         )
 
 
+def _split(names: Collection[str]) -> Iterator[list[str]]:
+    """Yield the names in order, as many at a time as one notification has."""
+    some: list[str] = []
+    size = 0
+    for name in sorted(set(names)):
+        added = len(json.dumps(name, ensure_ascii=False).encode()) + len(",")
+        if some and (len(some) == MAX_NAMES or size + added > MAX_NAME_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(name)
+        size += added
+    if some:
+        yield some
+
+
 def operation_and_names(event: Event) -> tuple[Operation, tuple[str, ...]]:
     """The operation and the names of the event of a change."""
     subject = json.loads(event.subject_id)
@@ -76,11 +91,12 @@ def operation_and_names(event: Event) -> tuple[Operation, tuple[str, ...]]:
 
 def change_of(event: Event, current: Mapping[str, Any]) -> SessionChange:
     """Return the change of an event, with the values of the session's current metadata."""
-    operation, names = operation_and_names(event)
-    found = find_paths(current, names) if json.loads(event.subject_id)["paths"] else current
+    subject = json.loads(event.subject_id)
+    names = tuple(subject["names"])
+    found = find_paths(current, names) if subject["paths"] else current
     return SessionChange(
         session_id=event.session_id or "",
-        operation=operation,
+        operation=subject["operation"],
         names=names,
         metadata={name: found.get(name) for name in names},
         current=current,

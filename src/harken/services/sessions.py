@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
 _SHOWN_OF_VALUE = 200
-_json = json.JSONEncoder(sort_keys=True).encode
 
 
-class Announce(Protocol):
+class MakeChange(Protocol):
     """Makes a change of the metadata of a session, and notifies others of it."""
 
     def __call__(
@@ -32,12 +31,12 @@ class Announce(Protocol):
         application: str,
         session_id: str,
         operation: Operation,
-        names: Collection[str] | None,
+        names: Collection[str],
         *,
         paths: bool,
         write: Callable[[], int],
     ) -> int:
-        """Return the result of ``write``, which sets or deletes these names or paths, or deletes all if ``None``."""
+        """Return the result of ``write``, which sets or deletes these names or paths."""
 
 
 @frozen
@@ -56,10 +55,10 @@ class SessionService:
     nested dictionary: ``a.b`` is ``b`` in ``a``, see :mod:`harken.domain.metadata`.
     """
 
-    def __init__(self, repository: SessionRepository, *, announce: Announce | None = None) -> None:
-        """``announce`` makes each update and deletion, but no merge: that brings metadata from elsewhere."""
+    def __init__(self, repository: SessionRepository, *, make_change: MakeChange | None = None) -> None:
+        """``make_change`` makes each update and deletion, but no merge: that brings metadata from elsewhere."""
         self._repository = repository
-        self._announce = announce or _write_only
+        self._make_change = make_change or _write_only
 
     def get(self, application: str, session_id: str) -> dict[str, JsonValue]:
         """All metadata of a session, sorted by name; empty if there is none.
@@ -91,7 +90,7 @@ class SessionService:
                 self._repository.update(application, session_id, changes)
             return len(changes)
 
-        self._announce(application, session_id, "update", changes, paths=paths, write=write)
+        self._make_change(application, session_id, "update", changes, paths=paths, write=write)
 
     def merge(self, application: str, session_id: str, metadata: Mapping[str, JsonValue]) -> Merged:
         """Set the names that have no value, and change no existing value. Invalid values are refused one by one.
@@ -101,11 +100,16 @@ class SessionService:
         Raises:
             InvalidMetadata: an id is invalid, or the session would have too much metadata; nothing was changed.
         """
-        valid = {name: value for name, value in metadata.items() if not any(_problems({name: value}))}
+        problems = {name: "; ".join(_problems({name: value})) for name, value in metadata.items()}
+        valid = {name: value for name, value in metadata.items() if not problems[name]}
         existing: Mapping[str, JsonValue] = self.get(application, session_id)
         if valid.keys() - existing.keys():
             existing = self._repository.change(application, session_id, lambda before: {**valid, **before}).before
-        refused = {name: reason for name, value in metadata.items() if (reason := _refusal(existing, name, value))}
+        refused = {
+            name: reason
+            for name, value in metadata.items()
+            if (reason := problems[name] or _difference(existing, name, value))
+        }
         return Merged(
             added={name: value for name, value in valid.items() if name not in existing},
             existing={name: value for name, value in valid.items() if name in existing and name not in refused},
@@ -115,21 +119,25 @@ class SessionService:
     def delete(
         self, application: str, session_id: str, keys: str | Iterable[str] | None = None, *, paths: bool = False
     ) -> int:
-        """Remove these keys, or a single one, or all if ``None``; returns how many existed."""
+        """Remove these keys, or a single one, or all if ``None``; returns how many existed.
+
+        All are those that exist when this is called: names that are set at the same time may stay.
+        """
         _check_ids(application, session_id)
-        valid = None
-        if keys is not None:
+        if keys is None:
+            # Exactly these are removed, so that others are notified of each name.
+            names, paths = list(self._repository.get(application, session_id)), False
+        else:
             # Not every storage can be queried for an invalid name.
-            valid = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
+            names = [key for key in as_texts(keys) if not metadata_name_problem("metadata", key)]
 
         def write() -> int:
-            if valid is None or not paths or not any("." in key for key in valid):
-                return self._repository.delete(application, session_id, valid)
-            versions = self._repository.change(application, session_id, partial(delete_paths, paths=valid))
-            return len(find_paths(versions.before, valid))
+            if not paths or not any("." in name for name in names):
+                return self._repository.delete(application, session_id, names)
+            versions = self._repository.change(application, session_id, partial(delete_paths, paths=names))
+            return len(find_paths(versions.before, names))
 
-        is_path = paths and valid is not None
-        return self._announce(application, session_id, "delete", valid, paths=is_path, write=write)
+        return self._make_change(application, session_id, "delete", names, paths=paths, write=write)
 
     def index(self, names: str | Iterable[str], *, paths: bool = False) -> None:
         """Have MongoDB index the values of these names or paths, for programs that query it directly.
@@ -158,14 +166,14 @@ def _set_paths(changes: Mapping[str, JsonValue], metadata: Mapping[str, JsonValu
     return after
 
 
-def _refusal(existing: Mapping[str, JsonValue], name: str, value: JsonValue) -> str:
-    """Why the value cannot be merged into the existing metadata; empty if it can."""
-    if problems := list(_problems({name: value})):
-        return "; ".join(problems)
-    # As JSON, because 1, 1.0 and True are equal in Python.
-    if name in existing and (kept := _json(existing[name])) != _json(value):
-        return f"metadata.{name} has another value already, which was kept: {kept[:_SHOWN_OF_VALUE]}"
-    return ""
+def _difference(existing: Mapping[str, JsonValue], name: str, value: JsonValue) -> str:
+    """Why a valid value cannot be merged into the existing metadata; empty if it can."""
+    from harken.domain.json_values import is_same_json  # noqa: PLC0415 - keeps `import harken` light
+
+    if name not in existing or is_same_json(existing[name], value):
+        return ""
+    kept = json.dumps(existing[name], sort_keys=True)
+    return f"metadata.{name} has another value already, which was kept: {kept[:_SHOWN_OF_VALUE]}"
 
 
 def _check_ids(application: str, session_id: str) -> None:

@@ -27,6 +27,7 @@ from harken.domain.rules import (
     MAX_TAG_LENGTH,
     MAX_TAGS,
 )
+from harken.domain.session_change import change_events, change_of
 from harken.ports.notifier import ErasedFeedback, Notification
 from harken.testing import a_digest, a_session_change, with_content
 from harken.testing.strategies import feedback_entries, later_versions, texts
@@ -287,6 +288,28 @@ def test_large_values_of_metadata_are_left_out() -> None:
     data = data_of(a_notification(feedback=None, type=EventType.SESSION_UPDATED, session=change))
     assert (data["session_id"], data["names"]) == ("session", ["large", "none", "small"])
     assert (data["metadata"], data["truncated"]) == ({"small": 1, "none": None}, True)
+
+
+@given(
+    names=st.lists(st.text(st.sampled_from('aß"\\\uffff\U0001f600'), min_size=1, max_size=50), min_size=1),
+    times=st.integers(1, 20),
+    value=st.sampled_from([None, 1, "x" * 1_000]),
+    text=st.sampled_from([None, "", WIDE * KILOBYTES_20]),
+)
+def test_names_of_metadata_are_never_cut(names: list[str], times: int, value: object, text: str | None) -> None:
+    """Together, the notifications of a change have every name; those of a deletion have every value, too."""
+    metadata = {name * times: value for name in names}
+    label = WIDE * MAX_ID_LENGTH
+    sent = []
+    for event in change_events(label, label, "update", metadata, event_id="e", at=NOON):
+        change = change_of(event, metadata)
+        notification = a_notification(feedback=None, type=event.type, application=label, session=change, text=text)
+        assert len(body(notification)) < KILOBYTES_20
+        data = data_of(notification)
+        sent += data["names"]
+        if value is None and not text:
+            assert data["metadata"] == dict.fromkeys(change.names)
+    assert sent == sorted(metadata)
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers(0, 9_000).map("ß".__mul__), min_size=1, max_size=9))
