@@ -6,9 +6,9 @@ Such a value is encoded with a marker, as Strands encodes bytes, and is restored
     b"abc"                     ->  {"__bytes_encoded__": true, "data": "YWJj"}
     datetime(2026, 11, 30)     ->  {"__harken_encoded__": "datetime", "data": "2026-11-30T00:00:00"}
 
-The same goes for dates, times, UUIDs and BSON types. ``ObjectId`` and ``Decimal128`` have their text, and others
-Extended JSON as text, with the marker ``bson``. ``Int64`` becomes ``int``. A dictionary that looks like a marker is
-encoded with the type ``dict``.
+:func:`encode_exactly` does so for dates, times, UUIDs and BSON types, which :func:`encode` stores as text.
+``ObjectId`` and ``Decimal128`` have their text, and others Extended JSON as text, with the marker ``bson``. ``Int64``
+becomes ``int``. A dictionary that looks like a marker is encoded with the type ``dict``.
 """
 
 from __future__ import annotations
