@@ -45,7 +45,7 @@ def _name_problem(where: str, name: str) -> str | None:
         # A session manager would return a value of a type that the client chose.
         return f"{where} name {name!r} is reserved for values that JSON cannot represent; choose another name"
     problem = name_problem(where, name)
-    return problem and problem.message
+    return problem.message if problem else None
 
 
 def _delete(call: Call) -> Response:
