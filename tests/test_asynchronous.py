@@ -354,11 +354,12 @@ class TestCalls:
 
         async def main() -> None:
             asyncio.get_running_loop().set_default_executor(executor := ThreadPoolExecutor(1))
-            executor.submit(hanging)
+            hung = executor.submit(hanging)
             async with harken.connect_async("memory://") as hk:
                 await hk.submit("s", "up")
                 assert (await hk.summary()).total == 1
             hanging.released.set()
+            hung.result(PATIENCE)
 
         run(main())
 

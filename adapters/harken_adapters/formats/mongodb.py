@@ -23,12 +23,14 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError as WrongConfiguration
-from pymongo.errors import ConnectionFailure, InvalidName, InvalidURI, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, InvalidName, InvalidURI, OperationFailure, PyMongoError
 
 Documents = dict[str, Any]
 
 #: Server selection timeout in milliseconds, unless the URL sets one.
 _SERVER_SELECTION_TIMEOUT: Final = 10_000
+#: Seconds. The timeouts of a client that a program passes may be longer, or unlimited.
+_PATIENCE: Final = 20.0
 #: Documents per round trip. They may be large, and the cursor must not time out between two batches.
 _BATCH: Final = 500
 #: Decodes dates out of range and text that is not UTF-8, so that they do not prevent reading other documents.
@@ -119,18 +121,22 @@ def open_collection(url: str, collection: str, *, database: str | None = None) -
         client.close()
 
 
-def id_of(collection: Collection[Any]) -> str | None:
-    """The UUID of a collection, which differs from server to server; ``None`` if the server does not tell it.
+def id_of(collection: Collection[Any], *, timeout: float = _PATIENCE) -> str | None:
+    """The UUID of a collection, which differs from server to server; ``None`` if the server does not return one.
+
+    Args:
+        collection: the collection.
+        timeout: for how many seconds to wait for the server.
 
     Raises:
-        StorageError: the database cannot be read.
+        StorageError: the database cannot be read, or not in time.
     """
     if not isinstance(collection.database.client, pymongo.MongoClient):
         # A simulated server.
         return None
     # The program's client may have other options.
     database: Any = collection.database.with_options(CodecOptions(uuid_representation=UuidRepresentation.STANDARD))
-    with _translate_errors():
+    with _translate_errors(), pymongo.timeout(timeout):
         try:
             found = list(database.list_collections(filter={"name": collection.name}))
         except OperationFailure as error:
@@ -211,7 +217,7 @@ def _translate_errors() -> Iterator[None]:
         yield
     except (InvalidURI, InvalidName, WrongConfiguration) as error:
         raise ConfigurationError(f"Cannot read from MongoDB: {error}") from error
-    except ConnectionFailure as error:
+    except (ConnectionFailure, ExecutionTimeout) as error:
         # The driver adds the state of every server to the reason.
         reason = str(error).partition(", Timeout:")[0]
         raise StorageUnavailable(f"MongoDB does not answer: {reason}") from error

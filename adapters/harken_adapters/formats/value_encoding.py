@@ -6,9 +6,9 @@ Such a value is encoded with a marker, as Strands encodes bytes, and is restored
     b"abc"                     ->  {"__bytes_encoded__": true, "data": "YWJj"}
     datetime(2026, 11, 30)     ->  {"__harken_encoded__": "datetime", "data": "2026-11-30T00:00:00"}
 
-The same goes for dates, times, UUIDs and the types of BSON. ``ObjectId`` and ``Decimal128`` have their text, and others
-Extended JSON as text, with the marker ``bson``. ``Int64`` becomes ``int``. A dictionary that looks like a marker is
-encoded with the type ``dict``.
+:func:`encode_exactly` does so for dates, times, UUIDs and BSON types, which :func:`encode` stores as text.
+``ObjectId`` and ``Decimal128`` have their text, and others Extended JSON as text, with the marker ``bson``. ``Int64``
+becomes ``int``. A dictionary that looks like a marker is encoded with the type ``dict``.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def encode_exactly(value: object, name: str) -> Any:
     """Encode a value as JSON, so that :func:`decode` returns it equal; tuples become lists.
 
     Args:
-        value: text, a number, true, false, ``None``, bytes, a date, a time, a UUID, a value of a type of BSON, or a
-            list or dictionary of these.
+        value: text, a number, true, false, ``None``, bytes, a date, a time, a UUID, a value of a BSON type, or a list
+            or dictionary of these.
         name: the name of the value, for errors.
 
     Raises:
@@ -132,8 +132,8 @@ def _encode_leaf(value: object, path: _Path) -> Any:
     if kind := _kind(value):
         return {VALUE_MARKER: kind, "data": value.isoformat() if isinstance(value, date | time) else str(value)}
     raise TypeError(
-        f"{_text_of(path)} must be text, a number, true, false, None, bytes, a date, a time, a UUID, a value of a type "
-        f"of BSON, or a list or dictionary of these, got {type(value).__name__}"
+        f"{_text_of(path)} must be text, a number, true, false, None, bytes, a date, a time, a UUID, a value of a BSON "
+        f"type, or a list or dictionary of these, got {type(value).__name__}"
     )
 
 
@@ -160,7 +160,7 @@ def _is_split(text: str) -> bool:
 
 
 def _is_bson(value: object) -> bool:
-    """Whether it is of a type of BSON that Python and :func:`_kind` do not have."""
+    """Whether it is of a BSON type that Python and :func:`_kind` do not have."""
     name = type(value).__name__
     if not type(value).__module__.startswith("bson.") or name in _BSON or isinstance(value, Mapping):
         return False
@@ -321,7 +321,7 @@ def _decode_marked(value: _Object) -> Any:
 
 
 def _bson(kind: str, text: str) -> Any:
-    """The value of a type of BSON; its text if the driver of MongoDB is not installed."""
+    """The value of a BSON type; its text if the driver of MongoDB is not installed."""
     try:
         from bson import Decimal128, ObjectId  # noqa: PLC0415 - an optional package
         from bson.errors import InvalidId  # noqa: PLC0415

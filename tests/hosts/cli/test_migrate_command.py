@@ -206,7 +206,7 @@ def test_a_migrated_collection_is_marked(cli: Any, given: Given) -> None:
     assert cli(*MIGRATE).code == 130
     assert not is_marked()
     given({"_id": "s", "session_type": "AGENT"})
-    assert "Run it once more without --after" in cli(*MIGRATE, "--after", "r").err
+    assert "Repeat the migration without --after" in cli(*MIGRATE, "--after", "r").err
     assert not is_marked()
     given({"_id": "s", "session_type": "AGENT", "feedbacks": [7]})
     assert cli(*MIGRATE).code == 3

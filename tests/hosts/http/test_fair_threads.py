@@ -47,14 +47,13 @@ def test_one_tenant_does_not_occupy_all() -> None:
     """However many calls one tenant makes, calls of others start at once, and all of its own calls run in the end."""
     order: list[int] = []
     with threads(3, 2) as (fair, hanging):
-        for _ in range(2):
-            fair.submit("greedy", hanging)
+        hung = [fair.submit("greedy", hanging) for _ in range(2)]
         waiting = [fair.submit("greedy", order.append, number) for number in range(50)]
         for _ in range(5):
             assert fair.submit("modest", lambda: "done").result(PATIENCE) == "done"
         assert (hanging.begun, order) == (2, [])
         hanging.released.set()
-        for one in waiting:
+        for one in (*hung, *waiting):
             one.result(PATIENCE)
     assert sorted(order) == list(range(50))
 
@@ -63,11 +62,11 @@ def test_tenants_take_turns() -> None:
     """A tenant waits for at most one call of each other tenant, not for all their waiting calls."""
     order: list[str] = []
     with threads(1, 1) as (fair, hanging):
-        fair.submit("first", hanging)
-        for tenant in ("a", "a", "a", "a", "b", "b", "c"):
-            last = fair.submit(tenant, order.append, tenant)
+        calls = [fair.submit("first", hanging)]
+        calls += [fair.submit(tenant, order.append, tenant) for tenant in ("a", "a", "a", "a", "b", "b", "c")]
         hanging.released.set()
-        last.result(PATIENCE)
+        for one in calls:
+            one.result(PATIENCE)
     assert order == ["a", "b", "c", "a", "b", "a", "a"]
 
 
@@ -75,11 +74,12 @@ def test_errors_and_cancellation() -> None:
     """An exception is raised where the result is awaited, and a cancelled call is not run."""
     ran: list[str] = []
     with threads(1, 1) as (fair, hanging):
-        fair.submit("a", hanging)
+        hung = fair.submit("a", hanging)
         failing: Future[Any] = fair.of("a").submit(int, "no number")
         cancelled = fair.submit("b", ran.append, "cancelled")
         assert cancelled.cancel()
         hanging.released.set()
+        hung.result(PATIENCE)
         assert isinstance(failing.exception(PATIENCE), ValueError)
     assert ran == []
 
@@ -99,6 +99,7 @@ def test_shutting_down() -> None:
         hanging.released.set()
         ending.join(PATIENCE)
         assert (running.done(), fair.ended, done) == (True, True, [])
+        running.result()
         with pytest.raises(RuntimeError):
             fair.submit("a", int)
         fair.shutdown()

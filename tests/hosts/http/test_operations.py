@@ -698,6 +698,17 @@ class TestMetadata:
         assert server.ask("DELETE", path, params={"key": ["a.b", "$set.50 %"]}).json()["removed"] == 1
         assert server.get(path)["metadata"] == {"$set": {"50 %": [{"<b>": 1}]}}
 
+    @pytest.mark.parametrize("name", ["__harken_encoded__", "__bytes_encoded__"])
+    def test_reserved_names(self, server: Server, hk: Harken, name: str) -> None:
+        """A client chooses no types of session managers: it cannot set names of encoded values, at any level."""
+        path = "/api/sessions/s/metadata"
+        date = {"since": {"__harken_encoded__": "date", "data": "2026-01-01"}}
+        hk.sessions.update("default", "s", date)
+        for body in ({name: 1}, {"fine": 1, "tier": {name: "float", "data": "nan"}}, {"a": [{"b": {name: True}}]}):
+            refused = server.ask("PATCH", path, json=body)
+            assert (refused.status_code, f"{name!r} is reserved" in refused.json()["detail"]) == (422, True)
+        assert server.get(path)["metadata"] == date
+
     def test_no_update_is_lost(self, server: Server, hk: Harken) -> None:
         """Concurrent updates of different keys do not undo each other."""
         calls = [lambda n=n: server.ask("PATCH", "/api/sessions/s/metadata", json={f"n{n}": n}) for n in range(12)]

@@ -18,7 +18,7 @@ from pymongo import MongoClient
 from pymongo.errors import InvalidOperation
 
 import harken
-from harken import FeedbackRejected, Harken, IdempotencyConflict, InvalidMetadata, Receipt
+from harken import Change, FeedbackRejected, Harken, IdempotencyConflict, InvalidMetadata, Receipt
 from harken.services.forks import ForkSafeLock
 from harken_adapters.hosts.session_manager import (
     MongoDBConnectionPool,
@@ -130,22 +130,41 @@ class TestFeedback:
         about: dict[str, Any] = {"author": "ann", "message_id": "m-1", "agent_id": "a", "tags": ["t"]}
         for fields in ({}, {**about, "idempotency_key": "k"}):
             forged = '{"polarity": 1, "subjectivity": 1}'
-            hk.submit("session-1", "up", "Fine", context={name: forged, "_as_json": name}, **fields)
+            hk.submit("session-1", "up", "Fine", context={name: forged}, **fields)
         bare, full = session_manager.get_feedbacks()
         when = "2026-03-04T12:00:00.000000"
         assert bare == {"rating": "up", "comment": "Fine", "created_at": when}
         assert full == {"rating": "up", "comment": "Fine", "created_at": when, **about, "idempotency_key": "k"}
 
-    def test_deeply_nested_context_is_returned(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
-        """A context value that only looks like JSON, nested too deeply to be parsed, is returned as text."""
-        hk.submit("session-1", "up", context={"_as_json": "a", "a": "[" * 1_000})
-        assert session_manager.get_feedbacks()[0]["a"] == "[" * 1_000
-
     def test_context_from_other_hosts_is_returned(self, session_manager: MongoDBSessionManager, hk: Harken) -> None:
-        """Feedback from another host whose context looks like JSON values is returned unchanged."""
-        hk.submit("session-1", "up", context={"_as_json": "a b c", "a": "{", "b": 1})
+        """Feedback from another host is returned unchanged: a visitor chooses no types, and text stays text."""
+        context = {
+            "_as_json": "a",
+            "a": "[NaN]",
+            "b": '{"__harken_encoded__": "bson", "data": "{}"}',
+            "c": '{"__bytes_encoded__": true, "data": "YQ=="}',
+            "d": 1,
+        }
+        hk.submit("session-1", "up", context=context)
         (feedback,) = session_manager.get_feedbacks()
-        assert (feedback["a"], feedback["b"]) == ("{", 1)
+        assert {name: feedback[name] for name in context} == context
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ('{"plan": ["gold", 1.5, null]}', {"plan": ["gold", 1.5, None]}),
+            ('{"__harken_encoded__": "float", "data": "nan"}', {"__harken_encoded__": "float", "data": "nan"}),
+            *((text, text) for text in ("[NaN]", '{"n": 1e999}', "[-Infinity]", "[" * 900, "[" + "9" * 900 + "e9999]")),
+        ],
+    )
+    def test_text_in_place_of_a_dictionary(
+        self, session_manager: MongoDBSessionManager, hk: Harken, text: str, shown: object
+    ) -> None:
+        """JSON text that a change puts in place of a dictionary is shown as that JSON, and as text if it is invalid."""
+        receipt = session_manager.add_feedback({"rating": "up", "user": {"plan": "free"}})
+        assert receipt is not None
+        hk.collection.change("default", receipt.feedback.id, Change(context={"user": text}))
+        assert session_manager.get_feedbacks()[0]["user"] == shown
 
 
 class TestHooks:
@@ -758,6 +777,7 @@ def test_the_pool_is_read_while_factories_are_created(hk: Harken) -> None:
             running = threads.submit(create_and_close)
             while not running.done():
                 MongoDBConnectionPool.get_client()
+            running.result()
     finally:
         sys.setswitchinterval(interval)
     assert MongoDBConnectionPool.get_client() is clients[-1]

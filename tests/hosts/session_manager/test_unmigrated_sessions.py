@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
@@ -268,6 +270,15 @@ class TestServer:
                 open_()
             assert main([*migration, "--collection", "sessions"]) == 0
             open_().close()
+
+    def test_a_collection_of_a_server_that_does_not_respond(self) -> None:
+        """Its id is not waited for longer than the timeout, even if the client of the program would wait longer."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?serverSelectionTimeoutMS=30000"
+            with MongoClient[Any](url) as client, pytest.raises(harken.StorageUnavailable) as caught:
+                id_of(client["chat"]["sessions"], timeout=0.05)
+        [limit] = re.findall(r"Timeout: (\S+)s", str(caught.value.__cause__))
+        assert float(limit) <= 0.05
 
     def test_a_client_is_checked_once(self, mongodb_url: str) -> None:
         """Further session managers on a client send nothing."""

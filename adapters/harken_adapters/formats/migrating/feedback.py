@@ -30,7 +30,7 @@ from harken_adapters.formats.migrating.documents import (
     size_of,
     whole_number,
 )
-from harken_adapters.formats.session_feedback import with_extras, without_invalid_fields
+from harken_adapters.formats.session_feedback.submissions import with_extras, without_invalid_fields
 from harken_adapters.formats.values import plain
 
 #: What became of a submission. For a dry run, the rules that an accepted one breaks.

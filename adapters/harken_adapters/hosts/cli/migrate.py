@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import harken
-from harken import Import, StorageError
+from harken import StorageError
 from harken.clock import utc_now
 from harken.domain.texts import amount
 from harken_adapters.formats.import_options import ImportOptions
@@ -25,7 +25,7 @@ from harken_adapters.formats.importing.report import understood_record
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.migrated_collections import mark_migrated
 from harken_adapters.formats.migrating.counts import Migrated
-from harken_adapters.formats.migrating.documents import DOCUMENT_FIELDS, FEEDBACK_FIELDS, application_of
+from harken_adapters.formats.migrating.documents import DOCUMENT_FIELDS, FEEDBACK_FIELDS, Document, application_of
 from harken_adapters.formats.migrating.feedback import plan_of
 from harken_adapters.formats.migrating.migration import Migration
 from harken_adapters.formats.rejects import mapping_part
@@ -46,7 +46,7 @@ from harken_adapters.hosts.cli.options import CliContext, Json, NothingAccepted,
 from harken_adapters.hosts.cli.output import in_one_line, print_json, run_through, say, table, warn
 
 _ONCE_MORE: Final = (
-    "Run it once more without --after: it adds nothing that is there, and session managers open the database after it"
+    "Repeat the migration without --after: it adds no duplicates, and session managers then open the database"
 )
 
 migrate = typer.Typer(no_args_is_help=True, help="Import sessions from the database of another program.")
@@ -90,34 +90,24 @@ def mongodb_sessions(
     # Imported here because it is slow and its package may be missing.
     from harken_adapters.formats import mongodb  # noqa: PLC0415
 
-    options = meaning.override(ImportOptions())
-    if "session_id" in {*options.columns, *options.constants}:
-        raise WrongUsage("session_id is always read from _id; omit it from --map and --set")
+    options = _options(meaning)
     rejects = Rejects(rejected or _default_rejects_path(collection), keep=after is not None, dry_run=dry_run)
     rejects.check()
     cli = cli_context(context)
     began = perf_counter()
     with ExitStack() as stack:
         source = stack.enter_context(mongodb.open_collection(from_, collection, database=database))
-        of = partial(application_of, named=cli.application, default=cli.default_application)
-        # Asked before and after the first pass.
-        known = cache(partial(earlier_imports, cli))
         documents = source.documents(FEEDBACK_FIELDS, after)
-        profile, plan = plan_of(documents, options, collection, application_of=of, known=known, now=utc_now())
-        check_typed_columns([profile], options)
-        if profile.rows and not as_json:
-            show_understood(profile, plan)
-        _refuse_other_mappings(cli, known, profile, plan)
+        profile, plan = _understand(cli, documents, options, collection, show=not as_json)
         # A dry run has a storage that is discarded, with the same rules.
         hk = stack.enter_context(harken.connect("memory://", application=cli.application) if dry_run else cli.open())
         # After opening the storage, which may have created the file.
         rejects.check()
-        reject = partial(rejects.add, read_as=mapping_part(carried_mapping(plan)))
         migration = Migration(
             hk,
             profile,
             plan,
-            reject,
+            partial(rejects.add, read_as=mapping_part(carried_mapping(plan))),
             name=collection,
             application=cli.application,
             import_id=import_id,
@@ -125,11 +115,8 @@ def mongodb_sessions(
             dry_run=dry_run,
         )
         steps = _steps(migration.batches(source.documents(DOCUMENT_FIELDS, after)), rejects)
-        with nullcontext() if dry_run else _saying_how_to_continue(migration, mongodb.place_of):
-            try:
-                run_through(steps, source.count)
-            finally:
-                rejects.close()
+        with nullcontext() if dry_run else _saying_how_to_continue(migration, mongodb.place_of), closing(rejects):
+            run_through(steps, source.count)
         if not dry_run and after is None and not (migration.tally.is_empty or migration.tally.nothing_accepted):
             mark_migrated(hk.state, source.database, collection, source.collection_id)
     seconds = perf_counter() - began
@@ -137,21 +124,32 @@ def mongodb_sessions(
         print_json(_record(profile, plan, migration, rejects, seconds, dry_run=dry_run))
     else:
         _show(migration.tally, rejects, seconds, dry_run=dry_run)
-        added = {name: one for name, one in migration.imports.items() if migration.tally.applications[name].added}
-        if added:
-            say(f"Undoing an import removes its feedback; to remove a session: {cli.command} erase --session ID")
-        for name, running in added.items():
-            show_undo(running.id, cli.command_for(name))
+        _show_how_to_undo(cli, migration)
     _end(migration.tally, collection, rejects.written, after=after, dry_run=dry_run)
 
 
-def _refuse_other_mappings(
-    cli: CliContext, known: Callable[[str], Sequence[Import]], profile: Profile, plan: Plan
-) -> None:
-    """Refuse entries that an earlier migration stored with another mapping."""
+def _options(meaning: Meaning) -> ImportOptions:
+    options = meaning.override(ImportOptions())
+    if "session_id" in {*options.columns, *options.constants}:
+        raise WrongUsage("session_id is always read from _id; omit it from --map and --set")
+    return options
+
+
+def _understand(
+    cli: CliContext, documents: Iterable[Document], options: ImportOptions, collection: str, *, show: bool
+) -> tuple[Profile, Plan]:
+    """What the entries mean. Refuses those that an earlier migration stored with another mapping."""
+    of = partial(application_of, named=cli.application, default=cli.default_application)
+    # Asked before and after the first pass.
+    known = cache(partial(earlier_imports, cli))
+    profile, plan = plan_of(documents, options, collection, application_of=of, known=known, now=utc_now())
+    check_typed_columns([profile], options)
+    if profile.rows and show:
+        show_understood(profile, plan)
     mapping = digests_of(profile, plan)
     for name, digests in profile.digests.items():
         Overlap(known(name), [FileRows(digests, mapping)]).refuse(cli.command_for(name), "")
+    return profile, plan
 
 
 def _steps(batches: Iterable[int], rejects: Rejects) -> Iterator[tuple[str, int]]:
@@ -253,3 +251,11 @@ def _show(tally: Migrated, rejects: Rejects, seconds: float, *, dry_run: bool) -
     show_rejects(rejects, "values")
     if dry_run:
         say(DRY_RUN)
+
+
+def _show_how_to_undo(cli: CliContext, migration: Migration) -> None:
+    added = {name: one for name, one in migration.imports.items() if migration.tally.applications[name].added}
+    if added:
+        say(f"Undoing an import removes its feedback; to remove a session: {cli.command} erase --session ID")
+    for name, running in added.items():
+        show_undo(running.id, cli.command_for(name))

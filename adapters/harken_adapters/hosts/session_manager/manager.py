@@ -15,7 +15,7 @@ from harken import Harken, Rating, Receipt, Submission, Target
 from harken.clock import utc_now
 from harken.domain.texts import as_texts
 from harken.services.conversations import MAX_SIZE
-from harken_adapters.formats.session_feedback import copy_of, to_submission
+from harken_adapters.formats.session_feedback.submissions import copy_of, to_submission
 from harken_adapters.hosts.session_manager.hooks import Hooks, call_through, hooks_of
 from harken_adapters.hosts.session_manager.message_details import (
     GUARDRAIL_ACTION_BLOCKED,

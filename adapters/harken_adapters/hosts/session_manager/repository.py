@@ -11,7 +11,8 @@ from harken.domain.rules import label_problem
 from harken.domain.texts import as_texts
 from harken.services.conversations import MAX_SIZE
 from harken_adapters.formats.messages import Message
-from harken_adapters.formats.session_feedback import copy_of, to_dictionary, to_submission
+from harken_adapters.formats.session_feedback.dictionaries import to_dictionary
+from harken_adapters.formats.session_feedback.submissions import copy_of, to_submission
 from harken_adapters.formats.statistics import session_statistics
 from harken_adapters.formats.value_encoding import decode, encode_exactly
 from harken_adapters.hosts.session_manager.opening import Connection

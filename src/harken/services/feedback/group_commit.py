@@ -35,8 +35,9 @@ _LONGEST_PATIENCE: Final = 0.002
 _POLL: Final = 0.05
 #: For how many seconds the background thread waits for work before it ends.
 _IDLE: Final = 10.0
-#: The number of characters of extras that may wait. Extras that are so small that the largest queue cannot have as many
-#: do not count.
+#: The number of characters of extras that may wait when a submission with large extras is added; a full queue of such
+#: extras would exceed it. Others are added without summing up what waits, as that takes time. In a full queue they have
+#: at most the same number of characters, so that up to twice as many may wait.
 MAX_WAITING_EXTRAS: Final = 256_000_000
 #: How many times in a row the background thread lets a caller lead instead.
 _LONGEST_DEFERRAL: Final = 100

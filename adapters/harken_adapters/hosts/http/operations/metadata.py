@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from harken import InvalidMetadata, Scope
+from harken.domain.metadata import ENCODED_VALUE_NAMES
 from harken.domain.rules import name_problem
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
@@ -33,10 +34,18 @@ def _name_problems(changes: Mapping[str, Any]) -> Iterator[str]:
     while stack:
         where, value = stack.pop()
         if isinstance(value, dict):
-            yield from (problem.message for name in value if (problem := name_problem(where, name)))
+            yield from (problem for name in value if (problem := _name_problem(where, name)))
             stack.extend((f"{where}.{name}", inner) for name, inner in value.items())
         elif isinstance(value, list):
             stack.extend((f"{where}[{index}]", inner) for index, inner in enumerate(value))
+
+
+def _name_problem(where: str, name: str) -> str | None:
+    if name in ENCODED_VALUE_NAMES:
+        # A session manager would return a value of a type that the client chose.
+        return f"{where} name {name!r} is reserved for values that JSON cannot represent; choose another name"
+    problem = name_problem(where, name)
+    return problem.message if problem else None
 
 
 def _delete(call: Call) -> Response:

@@ -1,14 +1,4 @@
-"""Feedback as session managers take and return it: a dictionary with any names and values.
-
-Harken's fields and the context have what fits into them, as an import of the same dictionary would fill them: so
-filters and statistics treat feedback alike, whether it was added or migrated. The values that are not returned equal
-from there are also stored verbatim, as extras beside the feedback::
-
-    {"rating": "up", "user.tier": "gold", "seen": datetime(2026, 11, 30)}
-    context  {"user_tier": "gold", "seen": "2026-11-30T00:00:00.000000Z"}
-    extras   {"values": {"user.tier": "gold", "seen": {"__harken_encoded__": "datetime", ...}},
-              "derived": {"user_tier": "gold", "seen": "2026-11-30T00:00:00.000000Z"}}
-"""
+"""Converts dictionaries to submissions, and finds the values that :mod:`.dictionaries` would not return equal."""
 
 from __future__ import annotations
 
@@ -24,7 +14,7 @@ from attrs import evolve
 
 from harken import FeedbackRejected, Sentiment, Submission, Target, Violation
 from harken.domain.feedback import NO_CONTEXT, Scalar
-from harken.domain.idempotency import IMPORT_ID, IMPORT_KEY
+from harken.domain.idempotency import IMPORT_ID
 from harken.domain.instants import parse_instant
 from harken.domain.rules import (
     MAX_CONTEXT_NAME_LENGTH,
@@ -34,9 +24,9 @@ from harken.domain.rules import (
     label_problem,
     name_problem,
 )
-from harken.ports.repository import SessionEntry
 from harken_adapters.formats.errors import BadRow
-from harken_adapters.formats.import_options import CONTEXT, FIELDS
+from harken_adapters.formats.import_options import CONTEXT
+from harken_adapters.formats.import_options import FIELDS as IMPORTED_FIELDS
 from harken_adapters.formats.importing.columns import alternatives, context_name, simplified, with_session, without
 from harken_adapters.formats.importing.plan import Plan, goes_into_context, plan_of_names
 from harken_adapters.formats.importing.submissions import (
@@ -49,35 +39,32 @@ from harken_adapters.formats.importing.submissions import (
     parse_tags,
     sentiment_of,
 )
+from harken_adapters.formats.session_feedback.dictionaries import (
+    ALWAYS,
+    FIELDS,
+    HIDDEN,
+    NOTHING,
+    is_of_import,
+    shown_values,
+)
 from harken_adapters.formats.spreadsheet_csv import ID
-from harken_adapters.formats.value_encoding import MARK, check_text, decode, encode_exactly
+from harken_adapters.formats.value_encoding import check_text, encode_exactly
 from harken_adapters.formats.values import is_empty, plain, to_json
 
 #: The target of feedback by its message, which may be the number of one, and its agent.
 TargetOf = Callable[[str | int | None, str | None], Target]
 
-#: What every dictionary has. These are fields, and never stored verbatim.
-_ALWAYS: Final = ("rating", "comment", "created_at")
 _IDS: Final = ("message_id", "agent_id", "author")
 #: What feedback on the latest answer has without being asked for.
 _OF_ANSWER: Final = ("message_id", "agent_id")
-_SHOWN: Final = frozenset({*_IDS, "tags", "sentiment", "idempotency_key"})
-_FIELDS: Final = _SHOWN.union(_ALWAYS)
-_EXACT_FIELDS: Final = _FIELDS - {"sentiment"}
-#: A context value of earlier versions, which lists those that are JSON text of a list or dictionary.
-_AS_JSON: Final = "_as_json"
-#: A visitor may choose the context: it must never look like a field, not even like one that is not set.
-_HIDDEN: Final = _FIELDS | {_AS_JSON, IMPORT_ID}
+_EXACT_FIELDS: Final = FIELDS - {"sentiment"}
 #: Simplified names of what an import does not read as a context value of the same name.
-_READ: Final = frozenset(map(simplified, (*FIELDS, "reason", "context", "sentiment", ID)))
+_READ: Final = frozenset(map(simplified, (*IMPORTED_FIELDS, "reason", "context", "sentiment", ID)))
 _SCALARS: Final = (str, int, float, bool)
 #: How many names, and sets of names, are remembered.
 _NAMES: Final = 1_000
 _READERS: Final = 100
 _LONGEST_NAMES: Final = 2_000
-_NOTHING: Final = object()
-#: Reads short JSON texts a third faster than ``json.loads``.
-_read: Final = json.JSONDecoder().raw_decode
 
 
 class _Parts(NamedTuple):
@@ -137,7 +124,7 @@ def to_submission(entry: Mapping[str, Any], session_id: str, target_of: TargetOf
 
 
 def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) -> Submission:
-    """The submission that was imported from a dictionary, with what :func:`to_dictionary` would not return equal.
+    """The submission that was imported from a dictionary, with what would not be returned equal from it.
 
     Args:
         submission: what the plan made of the dictionary.
@@ -159,23 +146,6 @@ def with_extras(submission: Submission, entry: Mapping[str, Any], plan: Plan) ->
         named.add(RATING_GIVEN)
     extras = _extras(_encode(kept, strict=False), submission, {*entry, *named})
     return evolve(submission, extras=extras) if extras else submission
-
-
-def to_dictionary(entry: SessionEntry, *, as_datetime: bool = False) -> dict[str, Any]:
-    """Convert what a session shows of feedback to a dictionary, without empty fields.
-
-    Context values with the name of a field are left out.
-
-    Args:
-        entry: the feedback with its extras.
-        as_datetime: whether ``created_at`` is a ``datetime``. It is UTC, without a time zone, in both cases.
-    """
-    rating, comment, created_at, rest = entry
-    moment = datetime.fromisoformat(created_at) if as_datetime else created_at
-    if rest is None:
-        return {"rating": rating, "comment": comment, "created_at": moment}
-    others = _with_extras(rest, rest["extras"]) if "extras" in rest else _without_extras(rest)
-    return {"rating": rating, "comment": comment, **others, "created_at": moment}
 
 
 def without_invalid_fields(row: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
@@ -201,9 +171,6 @@ def copy_of(entry: object) -> dict[str, Any]:
     raise FeedbackRejected([Violation("feedback", "type", message)])
 
 
-# --- in ---------------------------------------------------------------------------------------------------------------
-
-
 def _exact_parts(entry: Mapping[str, Any]) -> _Parts | None:
     """The parts of a dictionary that fields and context return equal, as most do; ``None`` for others."""
     ids = [entry[name] for name in _IDS if name in entry]
@@ -211,7 +178,7 @@ def _exact_parts(entry: Mapping[str, Any]) -> _Parts | None:
         return None
     if "tags" in entry and not _are_tags(entry["tags"]):
         return None
-    if _is_of_import(entry.get("idempotency_key")):
+    if is_of_import(entry.get("idempotency_key")):
         return None
     others = {name: value for name, value in entry.items() if name not in _EXACT_FIELDS}
     if len(others) > MOST_VALUES or not all(_is_exact(name, value) for name, value in others.items()):
@@ -236,7 +203,7 @@ def _is_exact(name: object, value: object) -> bool:
 
 @lru_cache(_NAMES)
 def _is_context_name(name: str) -> bool:
-    return name not in _HIDDEN and simplified(name) not in _READ and name_problem("context", name) is None
+    return name not in HIDDEN and simplified(name) not in _READ and name_problem("context", name) is None
 
 
 def _are_tags(value: object) -> bool:
@@ -257,7 +224,7 @@ def _imported_parts(entry: Mapping[str, Any], session_id: str) -> _Parts:
     """
     enrichment = dict(islice(_enrichment(entry), MOST_VALUES))
     given = {name: plain(value) for name, value in entry.items() if name not in enrichment}
-    row = with_session({**given, **dict.fromkeys((*_ALWAYS, "idempotency_key"))}, session_id)
+    row = with_session({**given, **dict.fromkeys((*ALWAYS, "idempotency_key"))}, session_id)
     plan, builder = _reader(tuple(row))
     try:
         values, tags, context = builder.parts(without_invalid_fields(row, plan))
@@ -278,7 +245,7 @@ def _imported_parts(entry: Mapping[str, Any], session_id: str) -> _Parts:
 
 def _enrichment(entry: Mapping[str, Any]) -> Iterable[tuple[str, Scalar]]:
     for name, value in entry.items():
-        if name.startswith("_") and name != _AS_JSON and not any(context_problems({name: value})):
+        if name.startswith("_") and not any(context_problems({name: value})):
             yield name, value
 
 
@@ -336,7 +303,7 @@ def _moment(value: object) -> datetime | None:
 
 
 def _encode(entry: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
-    return {name: _encoded(name, value, strict=strict) for name, value in entry.items() if name not in _ALWAYS}
+    return {name: _encoded(name, value, strict=strict) for name, value in entry.items() if name not in ALWAYS}
 
 
 def _encoded(name: object, value: object, *, strict: bool) -> Any:
@@ -362,7 +329,7 @@ def _extras(encoded: Mapping[str, Any], submission: Submission, names: Collectio
         names: the names under which something may be returned. Others were derived from values with similar names.
     """
     target = submission.target
-    shown = _shown(
+    shown = shown_values(
         {
             "message_id": target.message_id,
             "agent_id": target.agent_id,
@@ -373,7 +340,7 @@ def _extras(encoded: Mapping[str, Any], submission: Submission, names: Collectio
             "context": {**submission.context, **submission.enrichment},
         }
     )
-    values = {name: value for name, value in encoded.items() if not _is_same(value, shown.get(name, _NOTHING))}
+    values = {name: value for name, value in encoded.items() if not _is_same(value, shown.get(name, NOTHING))}
     derived = {name: value for name, value in shown.items() if name in values or name not in names}
     return _json({"values": values, "derived": derived}) if values or derived else ""
 
@@ -391,67 +358,3 @@ def _json(value: object) -> str:
         # Lone surrogates, which no storage can store.
         return json.dumps(value, separators=(",", ":"))
     return text
-
-
-# --- out --------------------------------------------------------------------------------------------------------------
-
-
-def _shown(rest: Mapping[str, Any]) -> dict[str, Any]:
-    """The context and the fields that have a value, as values of a dictionary."""
-    context = rest.get("context", {})
-    shown = {name: value for name, value in context.items() if name not in _HIDDEN}
-    shown.update({name: value for name, value in rest.items() if name in _SHOWN and value is not None})
-    if _is_of_import(shown.get("idempotency_key")):
-        del shown["idempotency_key"]
-    return shown
-
-
-def _is_of_import(key: object) -> bool:
-    """Whether an idempotency key looks like that of an import, which nobody passed and is not shown."""
-    return isinstance(key, str) and key.startswith(IMPORT_KEY)
-
-
-def _without_extras(rest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a dictionary has besides rating, comment and time."""
-    shown = _shown(rest)
-    for name in str(rest.get("context", {}).get(_AS_JSON, "")).split():
-        if name in shown and name not in _FIELDS:
-            shown[name] = _parsed(shown[name])
-    return shown
-
-
-def _with_extras(rest: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """The same for feedback that has extras."""
-    extras, _ = _read(text)
-    values, derived = extras["values"], extras["derived"]
-    if MARK in text:
-        values = {name: decode(value) for name, value in values.items()}
-    shown = _shown(rest)
-    outdated = set()
-    for name, value in derived.items():
-        if shown.get(name, _NOTHING) == value:
-            del shown[name]
-        else:
-            # It was changed or removed later, which the original value must not hide.
-            outdated.add(name)
-            if name in shown and isinstance(values.get(name), list | dict):
-                shown[name] = _structure(shown[name])
-    for name, value in values.items():
-        # Harken may have analyzed another sentiment, which does not replace that of the program.
-        if name == "sentiment" or (name not in outdated and name not in shown):
-            shown[name] = value
-    return shown
-
-
-def _structure(value: Any) -> Any:
-    """The list or dictionary that a vote put in place of another one; any other value unchanged."""
-    parsed = _parsed(value)
-    return parsed if isinstance(parsed, list | dict) else value
-
-
-def _parsed(value: Any) -> Any:
-    """Parse a value that was stored as JSON. Feedback from other hosts may have a value that only looks like it."""
-    try:
-        return json.loads(value)
-    except (TypeError, ValueError, RecursionError):
-        return value
