@@ -218,8 +218,8 @@ def _translate_errors() -> Iterator[None]:
     except (InvalidURI, InvalidName, WrongConfiguration) as error:
         raise ConfigurationError(f"Cannot read from MongoDB: {error}") from error
     except (ConnectionFailure, ExecutionTimeout) as error:
-        # The driver adds the state of every server to the reason.
-        reason = str(error).partition(", Timeout:")[0]
+        # The driver adds the state of every server, or the response, to the reason.
+        reason = str(error).partition(", Timeout:")[0].partition(", full error:")[0]
         raise StorageUnavailable(f"MongoDB does not answer: {reason}") from error
     except OperationFailure as error:
         reason = str(error).partition(", full error:")[0]

@@ -26,7 +26,7 @@ class SessionChange:
     Attributes:
         session_id: the session.
         operation: ``"update"`` or ``"delete"``.
-        names: the names or paths that were set or removed, sorted.
+        names: the names or paths that were set or that were to be deleted, sorted.
         metadata: the current values by these names or paths; ``None`` for one that does not exist.
         current: all metadata of the session, by name.
     """
@@ -85,19 +85,24 @@ def _split(names: Collection[str]) -> Iterator[list[str]]:
 
 def operation_and_names(event: Event) -> tuple[Operation, tuple[str, ...]]:
     """The operation and the names of the event of a change."""
-    subject = json.loads(event.subject_id)
-    return subject["operation"], tuple(subject["names"])
+    operation, names, _ = _parse_subject(event)
+    return operation, names
 
 
 def change_of(event: Event, current: Mapping[str, Any]) -> SessionChange:
     """Return the change of an event, with the values of the session's current metadata."""
-    subject = json.loads(event.subject_id)
-    names = tuple(subject["names"])
-    found = find_paths(current, names) if subject["paths"] else current
+    operation, names, are_paths = _parse_subject(event)
+    found = find_paths(current, names) if are_paths else current
     return SessionChange(
         session_id=event.session_id or "",
-        operation=subject["operation"],
+        operation=operation,
         names=names,
         metadata={name: found.get(name) for name in names},
         current=current,
     )
+
+
+def _parse_subject(event: Event) -> tuple[Operation, tuple[str, ...], bool]:
+    """The operation, the names, and whether these are paths."""
+    subject = json.loads(event.subject_id)
+    return subject["operation"], tuple(subject["names"]), subject["paths"]

@@ -1,8 +1,12 @@
-"""Parsing of ``mongodb:`` URLs."""
+"""Parsing of ``mongodb:`` URLs, and the time limits of clients."""
+
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from harken.domain.errors import ConfigurationError
+from harken_adapters.storage.mongodb import time_limit
 from harken_adapters.storage.mongodb.url import Location, parse_url
 
 
@@ -47,3 +51,10 @@ def test_an_invalid_url_raises_a_helpful_error(url: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says) as caught:
         parse_url(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(None, 20), (0, 20), (300, 0.3), (120_000, 60)])
+def test_the_time_limit_of_a_client(timeout: int | None, seconds: float) -> None:
+    """A call takes at most ``timeoutMS`` of the client that a program passes."""
+    with MongoClient[Any](timeoutMS=timeout, connect=False) as client:
+        assert time_limit(client) == seconds

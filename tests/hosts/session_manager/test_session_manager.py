@@ -500,6 +500,16 @@ class TestFactory:
         assert [one["comment"] for one in factory.create_session_manager("one").get_feedbacks()] == ["one"]
         assert factory.harken.summary().total == 2
 
+    def test_tenants_share_the_storage(self, factory: MongoDBSessionManagerFactory) -> None:
+        """Nothing is opened for another application, and each sees only its own feedback."""
+        for tenant in ("shop", "bank"):
+            manager = factory.create_session_manager("one", application_name=tenant)
+            manager.add_feedback({"rating": "up", "comment": tenant})
+            assert [one["comment"] for one in manager.get_feedbacks()] == [tenant]
+            assert manager.harken is factory.harken
+            assert factory.harken.summary(application=tenant).total == 1
+        assert factory.create_session_manager("one").get_feedbacks() == []
+
     def test_another_database_is_refused(self, factory: MongoDBSessionManagerFactory) -> None:
         """Only MongoDB has several: the tenants would share their sessions. Applications separate them."""
         for one in (factory, MongoDBSessionManagerFactory(harken=factory.harken)):

@@ -54,15 +54,17 @@ class MongoDBSessionManagerFactory:
         """
         given = harken or client
         options = driver_options if given else with_defaults(connection_string or "", driver_options)
-        self._connection = Connection(connection_string, given, options, allow_unmigrated=allow_unmigrated)
+        self._connection = Connection(
+            connection_string, given, options, application=application_name, allow_unmigrated=allow_unmigrated
+        )
         self.database_name = database_name
         self.collection_name = collection_name or LIBRARY_COLLECTION
         self.application_name = application_name
         self.metadata_fields = tuple(metadata_fields or ())
         self.created_at_type = created_at_type
         try:
-            #: The Harken on the database of the factory.
-            self.harken = self._connection.harken(database_name, application_name, self.collection_name)
+            #: The Harken on the database of the factory, shared by the session managers of all applications.
+            self.harken = self._connection.harken(database_name, self.collection_name)
         except BaseException:
             # The caller gets nothing to close.
             self._connection.close()
@@ -92,20 +94,21 @@ class MongoDBSessionManagerFactory:
         no effect.
 
         Raises:
-            ConfigurationError: another database is named, but the storage is not MongoDB, or is a given Harken.
+            ConfigurationError: another database is named, but the storage is not MongoDB, or is a given Harken; or an
+                option is probably a misspelt argument.
+            InvalidMetadata: a name in ``metadata_fields`` is invalid.
             SessionsNotMigrated: another collection has sessions of mongodb_session_manager.
             StorageError: another database cannot be opened.
         """
         self._check_database(database_name)
-        application = application_name or self.application_name
         database, collection = database_name or self.database_name, collection_name or self.collection_name
         return MongoDBSessionManager(
             session_id,
             metadata_fields=self.metadata_fields if metadata_fields is None else metadata_fields,
-            application_name=application,
+            application_name=application_name or self.application_name,
             feedback_hook=hooks_of(feedback_hook, feedbackHook, "feedback"),
             metadata_hook=hooks_of(metadata_hook, metadataHook, "metadata"),
-            harken=self._connection.harken(database, application, collection),
+            harken=self._connection.harken(database, collection),
             created_at_type=created_at_type or self.created_at_type,
             max_record_bytes=max_record_bytes,
             **driver_options,

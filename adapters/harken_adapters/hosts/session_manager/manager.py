@@ -194,7 +194,7 @@ class MongoDBSessionManager(HarkenSessionManager):
         """Set these names; other names stay unchanged. A dot leads into a dictionary: ``user.plan``.
 
         Args:
-            metadata: values of any type of JSON, bytes, dates, times, UUIDs, ``ObjectId`` and ``Decimal128``.
+            metadata: values of any type of JSON, bytes, dates, times, UUIDs and BSON types.
 
         Raises:
             InvalidMetadata: a name or value is invalid, a name leads through a value that is not a dictionary, or the

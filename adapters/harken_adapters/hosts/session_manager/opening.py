@@ -6,7 +6,7 @@ import atexit
 import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import harken
 from harken import Harken
@@ -49,32 +49,38 @@ class SessionsNotMigrated(harken.ConfigurationError):
 
 
 class _Opened:
-    """What is open on a server, by database and application. A Harken that is closed is opened again when needed."""
+    """What is open on a server, by database. A Harken that is closed is opened again when needed."""
 
     def __init__(self) -> None:
         # One for each server: others must not wait until a server responds.
         self._lock = ForkSafeLock()
-        self._by_place: dict[tuple[str | None, str | None], Harken] = {}
+        self._closed = False
+        self._by_database: dict[str | None, Harken] = {}
         #: The collections that were checked: the database that is open, and the one with the collection.
         self.checked: set[tuple[str, str, str]] = set()
 
-    def get(self, database: str | None, application: str | None, open_: Callable[[], Harken]) -> Harken:
-        place = (database, application)
+    def get(self, database: str | None, open_: Callable[[], Harken]) -> Harken:
+        # Before waiting for a thread that opens another database.
+        if (opened := self._by_database.get(database)) is not None:
+            return opened
         with self._lock:
-            if place not in self._by_place:
-                opened = self._by_place[place] = open_()
-                opened.on_close(lambda: self._by_place.pop(place, None))
-            return self._by_place[place]
+            if self._closed:
+                raise SessionClosed("The storage of these session managers was closed; open it again")
+            if database not in self._by_database:
+                opened = self._by_database[database] = open_()
+                opened.on_close(lambda: self._by_database.pop(database, None))
+            return self._by_database[database]
 
     def close(self) -> None:
         with self._lock:
-            closing = list(self._by_place.values())
+            self._closed = True
+            closing = list(self._by_database.values())
         for one in closing:
             one.close()
 
 
 class Connection:
-    """The Harkens that session managers share: one for each database and application. Thread-safe."""
+    """The Harkens that session managers share, of any application: one for each database. Thread-safe."""
 
     def __init__(
         self,
@@ -82,6 +88,7 @@ class Connection:
         client: MongoClient[Any] | Harken | None,
         options: Mapping[str, object] | None = None,
         *,
+        application: str | None = None,
         allow_unmigrated: bool = False,
     ) -> None:
         """Connect. Nothing is read or written before the first :meth:`harken`.
@@ -90,6 +97,8 @@ class Connection:
             connection_string: the URL of a storage.
             client: a MongoDB client or a Harken, which wins over the connection string, and stays open.
             options: options of the MongoDB driver; a given client has its own.
+            application: the default application of what is opened. What is opened on a client of the program, which
+                others share, has that of the settings.
             allow_unmigrated: whether to open databases with sessions of mongodb_session_manager.
 
         Raises:
@@ -108,8 +117,8 @@ class Connection:
         self.borrowed = client is not None
         self._url = connection_string or ""
         self._client = open_client(self._url, options) if client is None else client
+        self._application = application
         self._allow_unmigrated = allow_unmigrated
-        self._closed = False
         self._opened = _Opened()
         if client is not None and not isinstance(client, Harken):
             # Kept on the program's client, for the next session manager; it ends with the client.
@@ -120,12 +129,11 @@ class Connection:
         """The MongoDB client, or the Harken that was given; ``None`` for other storages."""
         return self._client
 
-    def harken(self, database: str | None, application: str | None, collection: str | None = None) -> Harken:
+    def harken(self, database: str | None, collection: str | None = None) -> Harken:
         """The Harken on a database, opened if necessary. Storages other than MongoDB have one database.
 
         Args:
             database: the database; by default that of the URL or client, otherwise ``harken``.
-            application: the default application.
             collection: where mongodb_session_manager would store sessions; by default where it does without a name.
 
         Raises:
@@ -133,15 +141,13 @@ class Connection:
             SessionsNotMigrated: the collection has sessions that were not migrated.
             StorageError: the storage cannot be opened, or was closed.
         """
-        if self._closed:
-            raise SessionClosed("The storage of these session managers was closed; open it again")
         client = self._client
         if isinstance(client, Harken):
             return client
         if client is None:
-            return self._opened.get(None, application, partial(self._open_url, application))
+            return self._opened.get(None, self._open_url)
         name = database or client.get_default_database(_DATABASE).name
-        opened = self._opened.get(name, application, partial(self._open_on, client, name, application))
+        opened = self._opened.get(name, partial(self._open_on, client, name))
         if not self._allow_unmigrated:
             # Without a name, mongodb_session_manager does not use the database of the URL.
             for source in (name,) if database else (name, _LIBRARY_DATABASE):
@@ -152,25 +158,23 @@ class Connection:
         """Close what was opened, unless it is on a client of the program; may be called repeatedly."""
         if self.borrowed:
             return
-        self._closed = True
         self._opened.close()
         if self._client is not None:
             close_client(self._client)
 
-    def _open_url(self, application: str | None) -> Harken:
+    def _open_url(self) -> Harken:
         with session_errors():
-            return harken.connect(self._url, application=application)
+            return harken.connect(self._url, application=self._application)
 
-    def _open_on(self, client: MongoClient[Any], database: str, application: str | None) -> Harken:
+    def _open_on(self, client: MongoClient[Any], database: str) -> Harken:
         # The only host that accepts a MongoDB client, for compatibility with mongodb_session_manager.
-        from harken_adapters.storage.mongodb import mongo_storage  # noqa: PLC0415 - pymongo is an extra
+        from harken_adapters.storage.mongodb import mongo_storage, time_limit  # noqa: PLC0415 - pymongo is an extra
 
         with session_errors():
+            storage = mongo_storage(client, database, timeout=time_limit(client))
             if not self.borrowed:
-                # open_client sets it.
-                storage = mongo_storage(client, database, timeout=cast("float", client.options.timeout))
-                return harken.connect(storage, application=application)
-            opened = harken.connect(mongo_storage(client, database), application=application)
+                return harken.connect(storage, application=self._application)
+            opened = harken.connect(storage)
             _shared.add(opened)
             return opened
 
@@ -188,8 +192,11 @@ class Connection:
         from harken_adapters.storage import mongodb  # noqa: PLC0415
 
         with session_errors():
-            found = mongodb.holds_library_sessions(client, source, collection)
-            if found and not is_migrated(opened.state, source, collection, id_of(client[source][collection])):
+            seconds = mongodb.time_limit(client)
+            found = mongodb.holds_library_sessions(client, source, collection, timeout=seconds)
+            if found and not is_migrated(
+                opened.state, source, collection, id_of(client[source][collection], timeout=seconds)
+            ):
                 raise SessionsNotMigrated(
                     f"The collection {collection!r} of the database {source!r} has sessions of mongodb_session_manager "
                     "that were not migrated; they would appear to be empty. To migrate them, run: "

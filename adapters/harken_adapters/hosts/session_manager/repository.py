@@ -31,7 +31,7 @@ class MongoDBSessionRepository(HarkenSessionRepository):
     """The sessions of an application on any storage, for programs that manage sessions without an agent.
 
     Attributes:
-        harken: the open Harken.
+        harken: the open Harken. Session managers of other applications may share it, so pass ``application=`` to it.
         client: the MongoDB client, or the Harken that was passed; ``None`` for other storages.
         application_name: the application that was given, or ``None``.
         metadata_fields: the names of metadata that are indexed.
@@ -78,12 +78,14 @@ class MongoDBSessionRepository(HarkenSessionRepository):
         if created_at_type not in ("iso", "datetime"):
             raise ConfigurationError(f"created_at_type must be 'iso' or 'datetime', got {created_at_type!r}")
         self._as_datetime = created_at_type == "datetime"
-        self._connection = Connection(connection_string, client, driver_options, allow_unmigrated=allow_unmigrated)
+        self._connection = Connection(
+            connection_string, client, driver_options, application=application_name, allow_unmigrated=allow_unmigrated
+        )
         self.client = self._connection.client
         self.application_name = application_name
         self.metadata_fields = tuple(metadata_fields or ())
         try:
-            self.harken = self._connection.harken(database_name, application_name, collection_name)
+            self.harken = self._connection.harken(database_name, collection_name)
             with session_errors():
                 self.harken.sessions.index(self.metadata_fields, paths=True)
         except BaseException:
@@ -160,8 +162,8 @@ class MongoDBSessionRepository(HarkenSessionRepository):
 
         Args:
             session_id: the session.
-            metadata: text, numbers, true, false, ``None``, bytes, dates, times, UUIDs, ``ObjectId`` and ``Decimal128``,
-                and lists and dictionaries of these.
+            metadata: text, numbers, true, false, ``None``, bytes, dates, times, UUIDs and BSON types, and lists and
+                dictionaries of these.
 
         Raises:
             InvalidMetadata: a name or value is invalid, a name leads through a value that is not a dictionary, or the

@@ -75,7 +75,7 @@ def count_entries(hk: Harken, query: FeedbackQuery) -> int:
     return hk.collection.count(query, limit=_MOST_COUNTED)
 
 
-def everything(visit: Visit) -> FeedbackQuery:
+def visible_query(visit: Visit) -> FeedbackQuery:
     """Selects all feedback that the visitor may see."""
     return visit.visible(FeedbackQuery(application=visit.application))
 

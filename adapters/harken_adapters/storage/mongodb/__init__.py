@@ -142,6 +142,13 @@ def open_client(url: str, options: Mapping[str, object]) -> MongoClient[Any]:
     return _client(url, timeout=timeout, **options)
 
 
+def time_limit(client: MongoClient[Any]) -> float:
+    """How many seconds a call may take: as many as ``timeoutMS`` of the client says, at most 60, otherwise 20."""
+    # A simulated server has no options.
+    given = client.options.timeout if isinstance(client, MongoClient) else None
+    return min(given or DEFAULT_TIMEOUT, LONGEST_TIMEOUT)
+
+
 def server_version(client: MongoClient[Any], *, timeout: float = DEFAULT_TIMEOUT) -> str:
     """The version of the server of a client.
 

@@ -23,7 +23,7 @@ from harken.domain.texts import amount
 from harken.services.feedback.moderation import DecisionResult
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.http.wire.parameters import Parameters, invalid
-from harken_adapters.hosts.web.entries import everything, find_many
+from harken_adapters.hosts.web.entries import find_many, visible_query
 from harken_adapters.hosts.web.forms import form_of
 from harken_adapters.hosts.web.held import REASONS, decided_text, held, suggested_reason, verb_this, who
 from harken_adapters.hosts.web.navigation import frame_of
@@ -235,7 +235,7 @@ def _reason_lost(visit: Visit, error: object) -> str:
 def _preview(visit: Visit, view: View, entries: Mapping[str, int], status: ModerationStatus) -> Response:
     """The page that asks before several entries are decided. Nothing is changed."""
     hk = visit.harken
-    preview = hk.moderation.preview(everything(visit), entries, status, check=visit.check_visible)
+    preview = hk.moderation.preview(visible_query(visit), entries, status, check=visit.check_visible)
     open_ids = {one.feedback_id for one in preview.entries}
     found = find_many(visit, entries)
     lines = [

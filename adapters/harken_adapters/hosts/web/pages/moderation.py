@@ -14,7 +14,7 @@ from harken.domain.query import Dimension
 from harken.services.feedback.moderation import Decisions
 from harken.services.feedback.rule_counts import RuleCount
 from harken_adapters.hosts.http.wire.messages import Response
-from harken_adapters.hosts.web.entries import everything, find
+from harken_adapters.hosts.web.entries import find, visible_query
 from harken_adapters.hosts.web.filter_bar import Chip, chip_of
 from harken_adapters.hosts.web.held import REASONS
 from harken_adapters.hosts.web.navigation import frame_of
@@ -96,7 +96,7 @@ def ask(visit: Visit, view: View, lost: Lost | None = None) -> Moderation:
     shown_runs = runs[: _ALL if view.all_of_today else _LATEST]
     return Moderation(
         waiting=waiting,
-        everything=_count(visit, everything(visit)) if view.is_filtered else waiting.count,
+        everything=_count(visit, visible_query(visit)) if view.is_filtered else waiting.count,
         total=listed.total if listed.total is not None else waiting.count,
         rows=[row_of(visit, view, one, current) for one in items],
         following=listed.following,

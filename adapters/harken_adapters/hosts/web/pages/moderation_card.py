@@ -14,7 +14,7 @@ from harken.domain.texts import amount
 from harken.services.feedback.backlog import waits_since
 from harken.services.feedback.reviewing import BeforeAfter, Effect, Review, SimilarTexts
 from harken_adapters.charts.labels import isolated, satisfaction_text, share_text
-from harken_adapters.hosts.web.entries import everything
+from harken_adapters.hosts.web.entries import visible_query
 from harken_adapters.hosts.web.held import (
     Held,
     Parts,
@@ -50,7 +50,7 @@ class Lost:
 
 @frozen(kw_only=True)
 class Conflict:
-    """Somebody was faster.
+    """Why a decision was not saved.
 
     Attributes:
         sentence: what happened: ``Priya approved this 12 s ago.``
@@ -125,7 +125,7 @@ def card_of(visit: Visit, view: View, feedback: Feedback, listed: Listed, lost: 
     """What the page shows of the current entry."""
     hk, moderation, items, review = visit.harken, feedback.moderation, listed.items, listed.review
     if review is None or review.feedback.id != feedback.id:
-        review = hk.moderation.review(everything(visit), feedback.id)
+        review = hk.moderation.review(visible_query(visit), feedback.id)
     is_pending = moderation.status is ModerationStatus.PENDING
     why = held(feedback) if is_pending else None
     age = visit.now - (waits_since(feedback) if is_pending else moderation.decided_at or feedback.created_at)
@@ -191,7 +191,7 @@ def _effect(visit: Visit, feedback: Feedback, review: Review) -> str:
         return ""
     if feedback.is_counted:
         versions = {feedback.id: feedback.version}
-        rejected = visit.harken.moderation.preview(everything(visit), versions, ModerationStatus.REJECTED).effect
+        rejected = visit.harken.moderation.preview(visible_query(visit), versions, ModerationStatus.REJECTED).effect
         return f"{effect_text(rejected) or 'no statistics'} if rejected"
     return f"{effect_text(review.if_approved) or 'no statistics'} if approved"
 

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from harken import Cursor, Feedback, ModerationStatus
 from harken.services.feedback.backlog import waits_since
 from harken.services.feedback.reviewing import Review
-from harken_adapters.hosts.web.entries import everything, find, find_many, shown_of
+from harken_adapters.hosts.web.entries import find, find_many, shown_of, visible_query
 from harken_adapters.hosts.web.held import decided_text, held
 from harken_adapters.hosts.web.pages.moderation_view import View
 from harken_adapters.hosts.web.visit import Visit
@@ -85,7 +85,7 @@ def _alike(visit: Visit, feedback_id: str) -> Listed:
     """The waiting entries with the same text as an entry."""
     if find(visit, feedback_id) is None:
         return Listed(items=(), total=0)
-    review = visit.harken.moderation.review(everything(visit), feedback_id)
+    review = visit.harken.moderation.review(visible_query(visit), feedback_id)
     found = find_many(visit, [one.feedback_id for one in review.similar.entries[:_ALIKE]]).values()
     waiting = [one for one in found if one.moderation.status is ModerationStatus.PENDING and not one.withdrawn]
     return Listed(items=waiting, total=len(waiting), review=review)
