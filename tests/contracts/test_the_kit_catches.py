@@ -27,7 +27,7 @@ from harken.domain.metadata import MetadataSize, set_paths
 from harken.domain.moderation import ModerationStatus
 from harken.domain.query import Cursor, FeedbackQuery, GroupBy, GroupKey, Page
 from harken.domain.summary import Summary
-from harken.ports.conversations import JsonObject
+from harken.ports.conversations import JsonObject, missing_messages
 from harken.ports.repository import Accepted, Conflict, FeedbackRepository, Outcome, SessionEntry, Stored, Taken
 from harken.ports.sessions import ChangeMetadata, JsonValue, MetadataVersions
 from harken.ports.state import StateEntry
@@ -1198,23 +1198,67 @@ class OverwritesMessages(MemoryConversationRepository):
 
 
 class StopsAtStoredMessages(MemoryConversationRepository):
-    """Appends many messages only up to the first whose number is in use."""
+    """Appends many messages only up to the first whose number is in use, even if it is the same."""
 
-    def append_many(
-        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
-    ) -> Collection[int]:
-        place = (application, session_id, agent_id)
+    def append_many(self, *agent: Any, after: int | None = None) -> Collection[int]:
+        *place, messages = agent
         stored = list(takewhile(lambda one: self.append(*place, *one), messages))
         return [number for number, _ in messages[len(stored) :]]
+
+
+class MixesConversations(MemoryConversationRepository):
+    """Appends all messages whose numbers are not in use."""
+
+    def append_many(self, *agent: Any, after: int | None = None) -> Collection[int]:
+        *place, messages = agent
+        return [number for number, message in messages if not self.append(*place, number, message)]
+
+
+class ComparesNumbersOnly(MemoryConversationRepository):
+    """Ignores stored messages with other numbers when it appends many."""
+
+    def append_many(self, *agent: Any, after: int | None = None) -> Collection[int]:
+        *place, messages = agent
+        given = dict(messages)
+        stored = [one for one in self.messages(*place, limit=9_999) if one[0] in given]
+        missing = dict(missing_messages(messages, stored))
+        return [number for number in given if number not in missing or not self.append(*place, number, given[number])]
+
+
+class ComparesWholeRecords(MemoryConversationRepository):
+    """Takes a message with other values beside it for another message when it appends many."""
+
+    def append_many(self, *agent: Any, after: int | None = None) -> Collection[int]:
+        *place, messages = agent
+        start = messages[0][0] - 1 if after is None else after
+        stored = [(number, {"message": message}) for number, message in self.messages(*place, limit=999, after=start)]
+        missing = dict(missing_messages([(number, {"message": message}) for number, message in messages], stored))
+        return [n for n, message in messages if n not in missing or not self.append(*place, n, message)]
+
+
+class ForgetsAfter(MemoryConversationRepository):
+    """Does not compare messages before the given ones when it appends many."""
+
+    def append_many(self, *agent: Any, after: int | None = None) -> Collection[int]:
+        return super().append_many(*agent)
+
+
+class AppendsManyInTwoSteps(MemoryConversationRepository):
+    """Compares, and appends later, so that racing conversations are mixed."""
+
+    def append_many(self, *agent: Any, after: int | None = None) -> Collection[int]:
+        *place, messages = agent
+        start = messages[0][0] - 1 if after is None else after
+        missing = dict(missing_messages(messages, self.messages(*place, limit=9_999, after=start)))
+        sleep(0.01)
+        return [n for n, message in messages if n not in missing or not self.append(*place, n, message)]
 
 
 class ReportsNoStoredMessages(MemoryConversationRepository):
     """Does not return the numbers that are in use."""
 
-    def append_many(
-        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
-    ) -> Collection[int]:
-        super().append_many(application, session_id, agent_id, messages)
+    def append_many(self, *agent: Any, after: int | None = None) -> Collection[int]:
+        super().append_many(*agent, after=after)
         return ()
 
 
@@ -1440,6 +1484,7 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     SharedAgentState,
     TreatsKeyAsLetters,
     LosesChanges,
+    AppendsManyInTwoSteps,
     UnlimitedChanges,
     StoresWhatAChangeReturns,
     UnlimitedMetadata,
@@ -1496,6 +1541,10 @@ ABOUT_DELIVERIES: list[Broken] = [
 ABOUT_CONVERSATIONS: list[Broken] = [
     OverwritesMessages,
     StopsAtStoredMessages,
+    MixesConversations,
+    ComparesNumbersOnly,
+    ComparesWholeRecords,
+    ForgetsAfter,
     ReportsNoStoredMessages,
     AppendsOnReplace,
     MergesAgentState,

@@ -142,3 +142,15 @@ def test_invalid_ids(hk: Harken, ids: tuple[str, str, str], said: str) -> None:
     for call in calls:
         with pytest.raises(InvalidConversation, match=said):
             call()
+
+
+def test_messages_continue_their_own_conversation_only(hk: Harken) -> None:
+    """They may be given in any order; after a different message none are stored, and their numbers are returned."""
+    messages = [(number, {"n": number}) for number in (3, 1, 0, 2)]
+    assert hk.conversations.append_many(*AGENT, []) == ()
+    assert list(hk.conversations.append_many(*AGENT, messages[1:])) == []
+    assert sorted(hk.conversations.append_many(*AGENT, messages)) == [0, 1, 2]
+    assert [number for number, _ in hk.conversations.stream(*AGENT)] == [0, 1, 2, 3]
+    other = [(5, {"n": 5}), (3, {"n": "other"}), (4, {"n": 4})]
+    assert sorted(hk.conversations.append_many(*AGENT, other)) == [3, 4, 5]
+    assert hk.conversations.count(*AGENT) == 4

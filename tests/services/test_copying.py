@@ -1,6 +1,6 @@
 """Copying one storage into another: unchanged, once, and without overwriting."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from harken import Feedback, FeedbackQuery, StorageUnavailable
 from harken.configuration.storage_urls import open_storage, same_storage
 from harken.ports.repository import Stored
 from harken.ports.storage import Storage
+from harken.services.conversations import CONTINUED, OTHER_VALUE
 from harken.services.copying import ConversationPart, Copied, Copyable, Copying, SessionValue
 from harken.services.mirroring import BATCH, Extra, Kind
 from harken.testing import NOON, a_feedback, a_series, accepted, reference_storage
@@ -254,7 +255,7 @@ def test_different_metadata_is_reported() -> None:
 
 
 def test_different_messages_are_reported() -> None:
-    """The target's messages stay, 1, 1.0 and true are different, and all other messages are copied."""
+    """The target's messages stay, 1, 1.0 and true are different, and no later messages are copied."""
     with two_storages() as (source, target):
         for number, value in enumerate(({"a": 1, "b": 2}, {"a": 1}, {"a": 3})):
             source.conversations.append("default", "s", "helper", number, value)
@@ -263,15 +264,91 @@ def test_different_messages_are_reported() -> None:
             target.conversations.append("default", "s", "helper", number, value)
         target.conversations.put_agent("default", "s", "helper", {"knows": 1.0})
         copying, reported = copied(source, target)
-        assert counts(copying.conversations) == (4, 1, 1, 2)
+        assert counts(copying.conversations) == (4, 0, 1, 3)
         assert repr(target.conversations.agent("default", "s", "helper")) == "{'knows': 1.0}"
         messages = target.conversations.messages("default", "s", "helper", limit=9)
-        assert repr(list(messages)) == "[(0, {'b': 2, 'a': 1}), (1, {'a': True}), (2, {'a': 3})]"
-    kept = "The target has another value, which was not changed"
+        assert repr(list(messages)) == "[(0, {'b': 2, 'a': 1}), (1, {'a': True})]"
     assert reported == [
-        (ConversationPart("default", "s", "helper", None, {"knows": 1}), kept),
-        (ConversationPart("default", "s", "helper", 1, {"a": 1}), kept),
+        (ConversationPart("default", "s", "helper", None, {"knows": 1}), OTHER_VALUE),
+        (ConversationPart("default", "s", "helper", 1, {"a": 1}), OTHER_VALUE),
+        (ConversationPart("default", "s", "helper", 2, {"a": 3}), CONTINUED),
     ]
+
+
+def speak(storage: Storage, words: str, numbers: Iterable[int], agent_id: str = "helper") -> None:
+    """Append messages of one conversation."""
+    for number in numbers:
+        storage.conversations.append("default", "s", agent_id, number, {"message": {"text": f"{words} {number}"}})
+
+
+def numbers_of(reported: Reported) -> list[tuple[int, str]]:
+    """The numbers of the reported messages, with the reasons."""
+    return [
+        (one.number, reason) for one, reason in reported if isinstance(one, ConversationPart) and one.number is not None
+    ]
+
+
+@pytest.mark.parametrize("length", [5, 250])
+def test_two_conversations_are_not_mixed(length: int) -> None:
+    """Messages after a different one are refused and reported, by each copy; those of other agents are copied."""
+    with two_storages() as (source, target):
+        speak(source, "old", range(length))
+        speak(source, "other", range(2), agent_id="quiet")
+        speak(target, "live", range(3))
+        before = list(target.conversations.messages("default", "s", "helper", limit=9))
+        for added, existing in ((2, 0), (0, 2)):
+            copying, reported = copied(source, target)
+            assert counts(copying.conversations) == (length + 2, added, existing, length)
+            refused = [OTHER_VALUE] * 3 + [CONTINUED] * (length - 3)
+            assert numbers_of(reported) == list(enumerate(refused))
+            assert list(target.conversations.messages("default", "s", "helper", limit=9)) == before
+            assert target.conversations.count("default", "s", "quiet") == 2
+
+
+@pytest.mark.parametrize(("live", "added"), [(1, []), (3, [2]), (4, [2, 4]), (5, [2, 4]), (151, [*range(2, 151, 2)])])
+def test_a_message_that_the_source_does_not_have_is_another_one(live: int, added: list[int]) -> None:
+    """Numbers of messages may have gaps; messages after such a message of the target are refused."""
+    with two_storages() as (source, target):
+        speak(source, "old", range(0, 300, 2))
+        speak(target, "old", [0])
+        speak(target, "live", [live])
+        copying, reported = copied(source, target)
+        stored = [number for number, _ in target.conversations.messages("default", "s", "helper", limit=999)]
+        assert stored == sorted({0, *(number for number in added if number < live), live})
+        assert [number for number, _ in numbers_of(reported)] == [n for n in range(2, 300, 2) if n >= live]
+        assert copying.conversations.conflicts == len(numbers_of(reported))
+
+
+def test_a_missing_message_is_added_before_the_same_messages() -> None:
+    """And a target with a longer conversation has no different messages."""
+    with two_storages() as (source, target):
+        speak(source, "old", range(6))
+        speak(target, "old", (0, 2, 3, 5, 6, 7))
+        copying, reported = copied(source, target)
+        assert counts(copying.conversations) == (6, 2, 4, 0)
+        assert numbers_of(reported) == []
+        assert target.conversations.count("default", "s", "helper") == 8
+
+
+def test_what_is_stored_with_a_message_does_not_end_a_conversation() -> None:
+    """A message with other metrics is reported, and later ones are added."""
+    with two_storages() as (source, target):
+        speak(source, "old", range(3))
+        target.conversations.append("default", "s", "helper", 0, {"message": {"text": "old 0"}, "metrics": 1})
+        copying, reported = copied(source, target)
+        assert counts(copying.conversations) == (3, 2, 0, 1)
+        assert numbers_of(reported) == [(0, OTHER_VALUE)]
+
+
+def test_a_mirror_replaces_a_conversation() -> None:
+    """Different messages are replaced, and missing ones are added after them."""
+    with two_storages() as (source, target):
+        speak(source, "old", range(250))
+        speak(target, "live", range(3))
+        copying = Copying(source, target, lambda *_: None, mirror=True)
+        list(copying.batches())
+        assert said(target) == said(source)
+        assert (copying.conversations.updated, counts(copying.conversations)) == (3, (250, 247, 0, 0))
 
 
 def test_invalid_data_is_reported() -> None:

@@ -164,9 +164,9 @@ def test_copying_again_catches_up(pair: Pair) -> None:
     # The vote that was cast again, and the three that were erased.
     assert (again.feedback.conflicts, again.feedback.extra) == (1, 3)
     assert (again.metadata.conflicts, again.metadata.extra) == (1, 2)
-    # The state of the agent, the redacted message, and the new message.
-    assert (again.conversations.conflicts, again.conversations.added, again.conversations.extra) == (3, 1, 2)
-    assert again.differences == 12
+    # The state of the agent, two changed messages, and a new message that follows one of them.
+    assert (again.conversations.conflicts, again.conversations.added, again.conversations.extra) == (4, 0, 2)
+    assert again.differences == 13
     kept = {one.id: one for one in contents(target)["feedback"]["default"]}
     for one in contents(source)["feedback"]["default"]:
         assert kept.get(one.id, one) == one

@@ -9,11 +9,11 @@ import pytest
 
 from harken.configuration.storage_urls import open_storage
 from harken.ports.storage import Storage
-from harken.services.conversations import ConversationService
+from harken.services.conversations import CONTINUED, OTHER_VALUE, ConversationService
 from harken.services.copying import Copying
 from harken.services.sessions import SessionService
 from harken_adapters.formats.importing.tally import Tally
-from harken_adapters.formats.migrating.conversations import Conversation
+from harken_adapters.formats.migrating.conversations import Conversation, conversation_of
 from harken_adapters.formats.migrating.counts import Migrated
 from harken_adapters.formats.migrating.documents import Recorder, Session
 from harken_adapters.formats.migrating.sessions import SessionMigration
@@ -36,8 +36,8 @@ def after_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[object, str, Cal
     def prepare(repository: object, method: str, write: Callable[[], object]) -> None:
         read, writes = getattr(repository, method), [write]
 
-        def reading(*arguments: Any) -> Any:
-            found = read(*arguments)
+        def reading(*arguments: Any, **options: Any) -> Any:
+            found = read(*arguments, **options)
             if writes:
                 writes.pop()()
             return found
@@ -69,6 +69,59 @@ def test_a_copy(target: Storage, after_reading: Any) -> None:
     assert target.conversations.agent(*AGENT) == {"turns": "live"}
     assert (copying.metadata.conflicts, copying.conversations.conflicts) == (1, 1)
     assert (copying.metadata.added, copying.conversations.added) == (0, 0)
+
+
+def speak(storage: Storage, words: str, numbers: range) -> None:
+    """Append messages of one conversation."""
+    for number in numbers:
+        storage.conversations.append(*AGENT, number, {"message": {"text": f"{words} {number}"}})
+
+
+def texts(storage: Storage) -> list[Any]:
+    """The texts of the messages."""
+    return [one["message"]["text"] for _, one in storage.conversations.messages(*AGENT, limit=9)]  # type: ignore[call-overload,index]
+
+
+def test_copied_messages(target: Storage, after_reading: Any) -> None:
+    """A conversation that begins meanwhile gets no messages of the source."""
+    with open_storage("memory://") as source:
+        speak(source, "old", range(5))
+        after_reading(source.conversations, "messages", lambda: speak(target, "live", range(3)))
+        copying = Copying(source, target, lambda *_: None)
+        list(copying.batches())
+    assert texts(target) == ["live 0", "live 1", "live 2"]
+    assert (copying.conversations.read, copying.conversations.conflicts) == (5, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "stored"), [("live", 3), ("old", 5)])
+def test_messages_that_mongodb_stores_at_the_same_time(
+    mongodb_url: str, after_reading: Any, words: str, stored: int
+) -> None:
+    """A message that is stored after the target was read is compared too, and later ones follow only an equal one."""
+    with open_storage(mongodb_url) as target, open_storage("memory://") as source:
+        speak(source, "old", range(5))
+        after_reading(target.conversations, "messages", lambda: speak(target, words, range(2, 3)))
+        copying = Copying(source, target, lambda *_: None)
+        list(copying.batches())
+        assert texts(target) == ["old 0", "old 1", f"{words} 2", "old 3", "old 4"][:stored]
+    assert copying.conversations.conflicts == (0 if words == "old" else 3)
+
+
+def test_migrated_messages(target: Storage, after_reading: Any) -> None:
+    """A conversation that begins meanwhile gets no messages of the document, which are rejected."""
+    messages = [{"message_id": n, "message": {"role": "user", "content": [{"text": f"old {n}"}]}} for n in range(5)]
+    document = {"_id": "s", "agents": {"helper": {"agent_data": {"state": {}}, "messages": messages}}}
+    after_reading(target.conversations, "agent", lambda: speak(target, "live", range(3)))
+    rejected: list[str] = []
+    tally = Migrated()
+    recorder = Recorder(lambda _, reason, __: rejected.append(reason))
+    migration = SessionMigration(ConversationService(target.conversations), recorder, tally, dry_run=False)
+    migration.add(document, Session("default", "s"), conversation_of(document))
+    recorder.release()
+    assert texts(target) == ["live 0", "live 1", "live 2"]
+    assert tally.messages == Tally(read=5, rejected=5)
+    assert rejected == [*[OTHER_VALUE] * 3, *[CONTINUED] * 2]
 
 
 def test_a_migrated_record(target: Storage, after_reading: Any) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Final
 
+from harken.domain.json_values import is_same_json
 from harken.ports.sessions import JsonValue
 
 #: A JSON object; it is returned as it was stored, including the order of names.
@@ -26,6 +28,27 @@ def reserved_id_problem(agent_id: str) -> str:
     if agent_id.startswith(reserved):
         return f"agent_id must not begin with {' or '.join(reserved)}, as other records of Harken do, got {agent_id!r}"
     return ""
+
+
+def is_same_message(one: JsonObject, other: JsonObject) -> bool:
+    """Whether two records have the same message. What hosts store beside it, such as metrics, may differ."""
+    return is_same_json(one.get("message", one), other.get("message", other))
+
+
+def missing_messages(
+    messages: Sequence[tuple[int, JsonObject]], stored: Sequence[tuple[int, JsonObject]]
+) -> Sequence[tuple[int, JsonObject]]:
+    """The messages that continue a conversation: those that are not stored, up to the first difference.
+
+    A difference is a stored message whose number has another message in ``messages``, or none. Both are sorted.
+    """
+    given = dict(messages)
+    different = (
+        number for number, message in stored if number not in given or not is_same_message(given[number], message)
+    )
+    end = next(different, None)
+    numbers = {number for number, _ in stored}
+    return [one for one in messages if one[0] not in numbers and (end is None or one[0] < end)]
 
 
 class ConversationRepository(ABC):
@@ -61,15 +84,45 @@ class ConversationRepository(ABC):
         """
 
     def append_many(
-        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+        self,
+        application: str,
+        session_id: str,
+        agent_id: str,
+        messages: Sequence[tuple[int, JsonObject]],
+        *,
+        after: int | None = None,
     ) -> Collection[int]:
-        """Store messages with different numbers durably. Returns the numbers of those that were not stored.
+        """Store the :func:`missing_messages` of these durably. Returns the numbers of those that were not stored.
 
-        Those are the numbers that the agent has a message with. If it fails, any of the messages may be stored. This
-        implementation calls :meth:`append`; storages should use few operations.
+        They are compared with the stored messages above ``after``, by default from the first of these on. At least one
+        message is given, sorted by number, each number once. A message that is stored at the same time with one of the
+        numbers is compared too. If it fails, the first of the messages may be stored.
+
+        This implementation calls :meth:`messages` and :meth:`append_in_order`.
         """
         place = (application, session_id, agent_id)
-        return [number for number, message in messages if not self.append(*place, number, message)]
+        start = messages[0][0] - 1 if after is None else after
+        appended: set[int] = set()
+        # Each round but the last ends at a message that was stored at the same time.
+        for _ in range(len(messages) + 1):
+            # If there is one more than these, one of them differs.
+            stored = self.messages(*place, limit=len(messages) + 1, after=start)
+            missing = missing_messages(messages, stored)
+            count = self.append_in_order(*place, missing) if missing else 0
+            appended.update(number for number, _ in missing[:count])
+            if count == len(missing):
+                break
+        return [number for number, _ in messages if number not in appended]
+
+    def append_in_order(
+        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+    ) -> int:
+        """Store messages durably, one after the other, up to the first whose number is in use. Returns how many.
+
+        This implementation calls :meth:`append`; storages should use few operations.
+        """
+        place = (application, session_id, agent_id)
+        return sum(1 for _ in takewhile(lambda one: self.append(*place, *one), messages))
 
     @abstractmethod
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:

@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, takewhile
+from operator import itemgetter
 from typing import Any, Final
 
+from attrs import frozen
+
 from harken.domain.errors import ConversationConflict, InvalidConversation
+from harken.domain.json_values import is_same_json
 from harken.domain.rules import label_problem
-from harken.ports.conversations import MAX_NESTING, ConversationRepository, JsonObject
+from harken.ports.conversations import MAX_NESTING, ConversationRepository, JsonObject, is_same_message
 
 #: Bytes of a message, or of the state of an agent, as JSON. MongoDB stores up to 16 MB in a document.
 MAX_SIZE: Final = 12 * 1024 * 1024
 _MAX_NUMBER: Final = 2**63 - 1
 _PAGE: Final = 500
+#: How many messages a merge stores at once, as each may have 12 MB.
+_MERGED_AT_ONCE: Final = 100
+OTHER_VALUE: Final = "the target has another value, which was kept"
+CONTINUED: Final = "the conversation was continued or changed in the target, which has another message before this one"
+
+
+@frozen
+class MergedMessage:
+    """What became of a message in a merge.
+
+    Attributes:
+        number: its number.
+        message: its record.
+        added: whether it was added. Otherwise the target had the same one, unless it was refused.
+        refused: why it was refused; empty if the target has it.
+    """
+
+    number: int
+    message: JsonObject
+    added: bool = False
+    refused: str = ""
 
 
 class ConversationService:
@@ -65,12 +90,30 @@ class ConversationService:
             )
 
     def append_many(
-        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+        self,
+        application: str,
+        session_id: str,
+        agent_id: str,
+        messages: Sequence[tuple[int, JsonObject]],
+        *,
+        after: int | None = None,
     ) -> Collection[int]:
-        """Store messages with their numbers; on return they are durable.
+        """Continue a conversation with messages and their numbers; on return they are durable.
+
+        They are stored in the order of their numbers. An equal message that is stored already is skipped: other values
+        in its record, such as metrics, may differ. Messages from the first on that differs from a stored one, or that
+        follows a stored one that is not among them, are not stored: they belong to another conversation. Messages that
+        are stored at the same time are taken into account; on MongoDB, only those with one of these numbers.
+
+        Args:
+            application: the application.
+            session_id: the session.
+            agent_id: the agent.
+            messages: the messages.
+            after: they are compared with all stored messages above this number; by default, from the first of these on.
 
         Returns:
-            The numbers for which there is a message already, which is not changed.
+            The numbers of the messages that were not stored.
 
         Raises:
             InvalidConversation: an id is invalid, two messages have the same number, or a message is not valid JSON,
@@ -80,7 +123,32 @@ class ConversationService:
             self._check_message(application, session_id, agent_id, number, message)
         if len({number for number, _ in messages}) < len(messages):
             raise InvalidConversation(f"The numbers of the messages of agent {agent_id!r} must differ")
-        return self._repository.append_many(application, session_id, agent_id, messages) if messages else ()
+        in_order = sorted(messages, key=itemgetter(0))
+        return (
+            self._repository.append_many(application, session_id, agent_id, in_order, after=after) if messages else ()
+        )
+
+    def merge(
+        self, application: str, session_id: str, agent_id: str, messages: Iterable[tuple[int, JsonObject]]
+    ) -> Iterator[MergedMessage]:
+        """Add the messages of an agent that are missing, and change no existing one. Yields what became of each.
+
+        Once a stored message differs, or is not among these, later ones are not added: they would not follow the
+        messages that they belong to. See :meth:`append_many`. Invalid messages are refused one by one.
+
+        Args:
+            application: the application.
+            session_id: the session.
+            agent_id: the agent.
+            messages: all messages of the agent, sorted by number, each number once. They are stored in batches.
+        """
+        remaining = iter(messages)
+        after, is_continued = -1, False
+        while batch := dict(islice(remaining, _MERGED_AT_ONCE)):
+            agent = (application, session_id, agent_id)
+            merged, is_continued = self._merge(agent, batch, after, is_continued=is_continued)
+            yield from merged
+            after = max(batch)
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
         """Replace the message with that number, for example by a redacted one.
@@ -132,6 +200,49 @@ class ConversationService:
         """Remove all agents and messages of a session permanently; returns the number of messages."""
         _check_ids(application=application, session_id=session_id)
         return self._repository.erase(application, session_id)
+
+    def _merge(
+        self, agent: tuple[str, str, str], batch: Mapping[int, JsonObject], after: int, *, is_continued: bool
+    ) -> tuple[list[MergedMessage], bool]:
+        """Merge messages that follow the number ``after``.
+
+        Also returns whether the conversation was continued in the target, as it is given for earlier messages.
+        """
+        refused = {number: reason for number in batch if (reason := self._problem(*agent, number, batch[number]))}
+        valid = {number: message for number, message in batch.items() if number not in refused}
+        found: Collection[int] = valid
+        if valid and not is_continued:
+            found = self._repository.append_many(*agent, [*valid.items()], after=after)
+        stored = dict(self._between(agent, after, max(batch))) if found else {}
+        is_continued = is_continued or any(
+            number not in valid or not is_same_message(message, valid[number]) for number, message in stored.items()
+        )
+        for number in found:
+            if number not in stored:
+                refused[number], is_continued = CONTINUED, True
+            elif not is_same_json(stored[number], valid[number]):
+                refused[number] = OTHER_VALUE
+        merged = [
+            MergedMessage(
+                number, message, added=number in valid and number not in found, refused=refused.get(number, "")
+            )
+            for number, message in batch.items()
+        ]
+        return merged, is_continued
+
+    def _between(self, agent: tuple[str, str, str], after: int, last: int) -> Iterator[tuple[int, JsonObject]]:
+        """The messages with numbers above ``after``, up to ``last``."""
+        while after < last and (page := self.messages(*agent, limit=_MERGED_AT_ONCE, after=after)):
+            yield from takewhile(lambda one: one[0] <= last, page)
+            after = page[-1][0]
+
+    def _problem(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> str:
+        """Why a message is invalid; empty if it is valid."""
+        try:
+            self._check_message(application, session_id, agent_id, number, message)
+        except InvalidConversation as error:
+            return str(error)
+        return ""
 
     def _check_message(
         self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject

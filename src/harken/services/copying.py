@@ -26,7 +26,7 @@ from harken.ports.conversations import JsonObject
 from harken.ports.repository import Accepted, Conflict, DuplicateOf, FeedbackRepository, Outcome, Stored, Taken
 from harken.ports.sessions import JsonValue
 from harken.ports.storage import Storage
-from harken.services.conversations import ConversationService
+from harken.services.conversations import OTHER_VALUE, ConversationService
 from harken.services.erasures import Erasures
 from harken.services.feedback.group_commit import batches
 from harken.services.mirroring import BATCH, Extra, Kind, Mirroring
@@ -86,6 +86,8 @@ _CHANGED_MEANWHILE: Final = "It was changed in the target meanwhile; copy again"
 _OTHER_EXTRAS: Final = "The target has other extras, and extras never change; erase the entry there and copy again"
 #: The number of entries whose extras are read at once, as each may have 14 MB.
 _EXTRAS_AT_ONCE: Final = 10
+#: The number of messages that are read at once, as each may have 12 MB.
+_MESSAGES_AT_ONCE: Final = 100
 
 
 class Copying:
@@ -96,7 +98,8 @@ class Copying:
     No events are stored, so there are no notifications of old feedback. Items that the target has are skipped, so an
     interrupted copy can be repeated. If the target has an earlier version of feedback, it is replaced by the later one,
     unless the target has other extras; nothing else in the target is changed. Each difference is passed to ``report``,
-    and copying continues.
+    and copying continues. The messages of an agent are not added after one that differs in the target, see
+    :meth:`ConversationService.merge`.
 
     With ``mirror``, different metadata values, messages and states of agents in the target are replaced too. They have
     no versions that show which is later; :meth:`replacements` lists them beforehand. :meth:`extras` and :meth:`remove`
@@ -164,9 +167,13 @@ class Copying:
         for application, session_id, metadata in self._sessions():
             self._copy_metadata(application, session_id, metadata)
             yield self.feedback.read
-        for part in self._parts():
-            self._copy_part(part)
-            yield self.feedback.read
+        for place in self._conversations():
+            for state in self._states(*place):
+                self._copy_part(state)
+                yield self.feedback.read
+            for agent_id in self._source.conversations.speakers(*place):
+                self._copy_messages(*place, agent_id)
+                yield self.feedback.read
         self._compare()
 
     def extras(self) -> Iterator[Extra]:
@@ -209,19 +216,29 @@ class Copying:
             if self._application in (None, application):
                 yield application, session_id, metadata
 
+    def _conversations(self) -> Iterator[tuple[str, str]]:
+        for application, session_id in self._source.conversations.sessions():
+            if self._application in (None, application):
+                yield application, session_id
+
+    def _states(self, application: str, session_id: str) -> Iterator[ConversationPart]:
+        for agent_id, value in self._source.conversations.agents(application, session_id).items():
+            yield ConversationPart(application, session_id, agent_id, None, value)
+
+    def _messages(self, application: str, session_id: str, agent_id: str) -> Iterator[tuple[int, JsonObject]]:
+        after = -1
+        while page := self._source.conversations.messages(
+            application, session_id, agent_id, limit=_MESSAGES_AT_ONCE, after=after
+        ):
+            yield from page
+            after = page[-1][0]
+
     def _parts(self) -> Iterator[ConversationPart]:
-        source = self._source.conversations
-        for application, session_id in source.sessions():
-            if self._application not in (None, application):
-                continue
-            for agent_id, value in source.agents(application, session_id).items():
-                yield ConversationPart(application, session_id, agent_id, None, value)
-            for agent_id in source.speakers(application, session_id):
-                after = -1
-                while page := source.messages(application, session_id, agent_id, limit=BATCH, after=after):
-                    for number, message in page:
-                        yield ConversationPart(application, session_id, agent_id, number, message)
-                    after = page[-1][0]
+        for place in self._conversations():
+            yield from self._states(*place)
+            for agent_id in self._source.conversations.speakers(*place):
+                for number, message in self._messages(*place, agent_id):
+                    yield ConversationPart(*place, agent_id, number, message)
 
     def _copy(self, batch: Sequence[Feedback]) -> None:
         updated = self.feedback.updated
@@ -322,7 +339,23 @@ class Copying:
             self._take_over_part(part)
         else:
             self.conversations.conflicts += 1
-            self._report(part, "The target has another value, which was not changed")
+            self._report(part, OTHER_VALUE)
+
+    def _copy_messages(self, application: str, session_id: str, agent_id: str) -> None:
+        agent = (application, session_id, agent_id)
+        for one in self._target_conversations.merge(*agent, self._messages(*agent)):
+            part = ConversationPart(*agent, one.number, one.message)
+            if one.refused and self._mirror:
+                self._copy_part(part)
+                continue
+            self.conversations.read += 1
+            if one.added:
+                self.conversations.added += 1
+            elif one.refused:
+                self.conversations.conflicts += 1
+                self._report(part, one.refused)
+            else:
+                self.conversations.duplicates += 1
 
     def _take_over_part(self, part: ConversationPart) -> None:
         agent = (part.application, part.session_id, part.agent_id)

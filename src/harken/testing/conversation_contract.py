@@ -114,18 +114,70 @@ class ConversationContract(FreshStorage):
             check_same([storage.conversations.append(*agent, 1, {}) for agent in _OTHERS], [True] * len(_OTHERS))
 
     def test_many_messages_are_appended_at_once(self) -> None:
-        """``append_many`` stores all but those whose number is in use, and returns these numbers; no other agent's."""
+        """``append_many`` stores the messages that are missing, and returns the other numbers; no other agent's."""
         messages = [(number, {"n": number}) for number in (*range(200), 2**63 - 1)]
         with self.open_storage() as storage:
-            for agent in (_HELPER, *_OTHERS):
-                for number in (3, 150):
-                    storage.conversations.append(*agent, number, {"first": number})
+            for number in (3, 150):
+                storage.conversations.append(*_HELPER, number, {"n": number})
+            for agent in _OTHERS:
+                storage.conversations.append(*agent, 4, {"other": True})
             check_same(sorted(storage.conversations.append_many(*_HELPER, messages)), [3, 150])
-            stored = [(number, {"first": number} if number in (3, 150) else one) for number, one in messages]
-            check_same(_read(storage, *_HELPER), stored)
+            check_same(_read(storage, *_HELPER), messages)
             check_same(sorted(storage.conversations.append_many(*_HELPER, messages)), [n for n, _ in messages])
-            check_same(_read(storage, *_HELPER), stored)
-            check_same([storage.conversations.count(*agent) for agent in _OTHERS], [2] * len(_OTHERS))
+            check_same(_read(storage, *_HELPER), messages)
+            check_same([storage.conversations.count(*agent) for agent in _OTHERS], [1] * len(_OTHERS))
+
+    def test_another_conversation_gets_no_messages(self) -> None:
+        """``append_many`` stores nothing after a stored message that differs, or that is not among the given ones."""
+        messages = [_said(number) for number in range(0, 300, 2)]
+        for number, different in ((100, _said(100, said="other")), (101, _said(101))):
+            with self.open_storage() as storage:
+                stored = [_said(10), different, _said(120)]
+                for one in stored:
+                    storage.conversations.append(*_HELPER, *one)
+                earlier = [one for one in messages if one[0] < number]
+                for already in ([10], [n for n, _ in earlier]):
+                    left = storage.conversations.append_many(*_HELPER, messages)
+                    check_same(sorted(left), [*already, *(n for n, _ in messages if n >= number)])
+                    check_same(_read(storage, *_HELPER), [*earlier, *stored[1:]])
+
+    def test_what_is_stored_with_a_message_may_differ(self) -> None:
+        """``append_many`` continues after the same ``message`` with other values beside it, and does not change it."""
+        stored: JsonObject = {"metrics": 1, "message": {"b": 1, "a": 2}}
+        beginning: JsonObject = {"message": {"a": 2, "b": 1}}
+        with self.open_storage() as storage:
+            storage.conversations.append(*_HELPER, 0, stored)
+            check_same(list(storage.conversations.append_many(*_HELPER, [(0, beginning), _said(1)])), [0])
+            check_same(_read(storage, *_HELPER), [(0, stored), _said(1)])
+            # 1, 1.0 and true are different.
+            other = [_said(1, said=True), _said(2)]
+            check_same(sorted(storage.conversations.append_many(*_HELPER, other)), [1, 2])
+            check_same(storage.conversations.count(*_HELPER), 2)
+
+    def test_messages_before_the_given_ones_are_compared(self) -> None:
+        """With ``after``, stored messages above that number count; by default, those from the first given one on."""
+        with self.open_storage() as storage:
+            for number in (0, 1):
+                storage.conversations.append(*_HELPER, number, {"n": number})
+            append_many = partial(storage.conversations.append_many, *_HELPER)
+            for after in (-1, 0):
+                check_same(list(append_many([(2, {"n": 2})], after=after)), [2])
+            check_same(list(append_many([(2, {"n": 2})], after=1)), [])
+            check_same(list(append_many([(3, {"n": 3})])), [])
+            # A longer conversation with the same beginning is the same one.
+            check_same(sorted(append_many([(0, {"n": 0}), (1, {"n": 1})], after=-1)), [0, 1])
+            check_same([number for number, _ in _read(storage, *_HELPER)], [0, 1, 2, 3])
+
+    def test_racing_conversations_are_not_mixed(self) -> None:
+        """If several threads append different messages with the same numbers, all stored messages are of one thread."""
+        rivals = [[(number, {"rival": rival}) for number in range(2 * rival + 2)] for rival in range(4)]
+        with self.open_storage() as storage:
+            for name in ("a", "b", "c", "d", "e"):
+                append_many = partial(storage.conversations.append_many, *_HERE, name)
+                left = at_once([partial(append_many, messages) for messages in rivals])
+                stored = _read(storage, *_HERE, name)
+                check_same([one == stored for one in rivals], [not one for one in left])
+                check_same(stored in rivals, True)
 
     def test_only_an_existing_message_is_replaced(self) -> None:
         """``replace`` changes the message with this number if it exists, and no other message."""
@@ -251,6 +303,11 @@ class ConversationContract(FreshStorage):
 
 def _read(storage: Storage, application: str, session_id: str, agent_id: str) -> list[tuple[int, JsonObject]]:
     return list(storage.conversations.messages(application, session_id, agent_id, limit=9_999))
+
+
+def _said(number: int, said: JsonValue = None) -> tuple[int, JsonObject]:
+    """A message with its number, by default with that number as its content."""
+    return number, {"message": {"said": number if said is None else said}}
 
 
 def _change(value: Mapping[str, JsonValue] | None) -> None:

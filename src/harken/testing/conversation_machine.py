@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from operator import itemgetter
 
 from hypothesis import strategies as st
@@ -17,6 +17,8 @@ _APPLICATIONS = st.sampled_from(hst.APPLICATIONS)
 _SESSIONS = st.sampled_from(hst.SESSIONS)
 #: Few, so that operations meet.
 _NUMBERS = st.integers(0, 4)
+#: Often the same, or with the same message.
+_MESSAGES = st.sampled_from([{"message": "a"}, {"message": "a", "metrics": 1}, {"message": "b"}]) | hst.metadata()
 
 
 class ConversationMachine(ComparingMachine):
@@ -34,7 +36,7 @@ class ConversationMachine(ComparingMachine):
         self._both(lambda storage: storage.conversations.put_agent(*agent, value, replace=replace))
         self._both(lambda storage: storage.conversations.agent(application, session_id, agent_id))
 
-    @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, number=_NUMBERS, message=hst.metadata())
+    @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, number=_NUMBERS, message=_MESSAGES)
     def append(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:
         place = (application, session_id, agent_id, number)
         self._both(lambda storage: storage.conversations.append(*place, message))
@@ -43,13 +45,22 @@ class ConversationMachine(ComparingMachine):
         application=_APPLICATIONS,
         session_id=_SESSIONS,
         agent_id=_AGENTS,
-        messages=st.lists(st.tuples(_NUMBERS, hst.metadata()), min_size=1, max_size=3, unique_by=itemgetter(0)),
+        messages=st.dictionaries(_NUMBERS, _MESSAGES, min_size=1, max_size=3),
+        is_beginning=st.booleans(),
     )
     def append_many(
-        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+        self,
+        application: str,
+        session_id: str,
+        agent_id: str,
+        messages: Mapping[int, JsonObject],
+        *,
+        is_beginning: bool,
     ) -> None:
-        agent = (application, session_id, agent_id)
-        self._both(lambda storage: sorted(storage.conversations.append_many(*agent, messages)))
+        agent, in_order = (application, session_id, agent_id), sorted(messages.items(), key=itemgetter(0))
+        after = -1 if is_beginning else None
+        self._both(lambda storage: sorted(storage.conversations.append_many(*agent, in_order, after=after)))
+        self._both(lambda storage: storage.conversations.messages(*agent, limit=9))
 
     @rule(application=_APPLICATIONS, session_id=_SESSIONS, agent_id=_AGENTS, number=_NUMBERS, message=hst.metadata())
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> None:

@@ -17,6 +17,7 @@ from strands import Agent
 
 import harken
 from harken import Harken
+from harken.services.conversations import CONTINUED, MAX_SIZE
 from harken_adapters.formats.import_options import ImportOptions
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.migrating.conversations import Agent as AgentOfDocument
@@ -523,8 +524,34 @@ def test_a_conversation_that_was_continued_gets_no_further_messages(hk: Harken) 
     assert len(stored(hk)) == 4
     assert Counter(reason for _, reason, _ in rejected) == {
         "the target has another value, which was kept": 3,
-        "the target has another message before this one, so the conversation was continued there": 2,
+        CONTINUED: 2,
     }
+
+
+def test_a_conversation_that_was_continued_before_a_missing_message_gets_no_further_ones(hk: Harken) -> None:
+    """A message of the target whose number the document does not have is another one; gaps before it are filled."""
+    migrated(hk, [session({"helper": {"messages": [said(0), said(3)]}})])
+    hk.conversations.append("default", "s", "helper", 5, {"message": {"role": "user", "content": [{"text": "live"}]}})
+    document = session({"helper": {"messages": [said(number) for number in (0, 2, 3, 4, 6, 8)]}})
+    tally, rejected = migrated(hk, [document])
+    assert (tally.messages, [reason for _, reason, _ in rejected]) == (Tally(6, 2, 2, 2), [CONTINUED] * 2)
+    assert [number for number, _ in stored(hk)] == [0, 2, 3, 4, 5]
+    again, rejected = migrated(hk, [document])
+    assert (again.messages, [reason for _, reason, _ in rejected]) == (Tally(6, 0, 4, 2), [CONTINUED] * 2)
+
+
+def test_a_message_that_is_too_large_does_not_end_a_conversation(hk: Harken) -> None:
+    """It is rejected with the reason, and others are added; but not to a conversation that was continued instead."""
+    messages = [said(0), said(1, "x" * MAX_SIZE), said(2, guardrail_event=event())]
+    for session_id in ("s", "t"):
+        document = {**session({"helper": {"messages": messages}}), "_id": session_id}
+        if session_id == "t":
+            hk.conversations.append("default", "t", "helper", 1, {"message": "live"})
+        tally, rejected = migrated(hk, [document])
+        added = 2 if session_id == "s" else 1
+        assert tally.messages == Tally(3, added, 0, 3 - added)
+        assert (tally.guardrail_events.added, tally.guardrail_events.rejected) == (added - 1, 2 - added)
+        assert "is too large" in rejected[0][1]
 
 
 def test_a_dry_run_stores_nothing(hk: Harken) -> None:

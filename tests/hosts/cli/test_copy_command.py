@@ -154,7 +154,7 @@ def test_conflicts_are_written_to_a_file(cli: Any, tmp_path: Path) -> None:
         "reason": 'metadata.tier has another value already, which was kept: "free"',
         "row": {"session_id": "s", "metadata": {"tier": "gold"}},
     }
-    assert [one["reason"] for one in (state, message)] == ["The target has another value, which was not changed"] * 2
+    assert [one["reason"] for one in (state, message)] == ["the target has another value, which was kept"] * 2
     assert state["row"] == {"session_id": "s", "agent_id": "helper", "knows": {"says": "Hello"}}
     assert message["row"] == {"session_id": "s", "agent_id": "helper", "number": 0, "message": {"text": "Hello"}}
     # Only the id, as the content may have been erased from the source.

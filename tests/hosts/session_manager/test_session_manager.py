@@ -481,6 +481,21 @@ def test_a_dead_server(open_: Callable[..., Any], *, as_option: bool) -> None:
     assert float(limit) <= 0.05
 
 
+def test_a_dead_server_of_the_pool() -> None:
+    """The error names no database, as the pool has none."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        url = f"mongodb://127.0.0.1:{bound.getsockname()[1]}/"
+    with pytest.raises(harken.StorageUnavailable, match=r"^The MongoDB server could not be reached in time"):
+        MongoDBConnectionPool.initialize(url, serverSelectionTimeoutMS=50)
+
+
+@pytest.mark.parametrize("open_", [partial(MongoDBSessionManager, "s"), MongoDBSessionManagerFactory])
+def test_a_database_that_cannot_exist(open_: Callable[..., Any]) -> None:
+    """The name is refused before the server is reached."""
+    with pytest.raises(harken.ConfigurationError, match=r"name of a MongoDB database .* got 'a/b'"):
+        open_("mongodb://127.0.0.1:1/", database_name="a/b")
+
+
 class TestFactory:
     """The factory of session managers."""
 

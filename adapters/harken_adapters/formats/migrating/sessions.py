@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import frozen
 
-from harken import ConversationConflict, InvalidConversation
+from harken import InvalidConversation
 from harken.domain.json_values import is_same_json
 from harken.domain.rules import label_problem
 from harken.ports.conversations import SESSION_RECORD, JsonObject
-from harken.services.conversations import ConversationService
+from harken.services.conversations import OTHER_VALUE, ConversationService
 from harken_adapters.formats.importing.tally import Tally
 from harken_adapters.formats.migrating.conversations import Agent, Conversation, session_record_of
 from harken_adapters.formats.migrating.counts import Migrated
@@ -20,8 +19,6 @@ from harken_adapters.formats.migrating.documents import Document, Recorder, Sess
 from harken_adapters.formats.migrating.messages import Message
 from harken_adapters.formats.values import plain
 
-_OTHER_VALUE: Final = "the target has another value, which was kept"
-_CONTINUED: Final = "the target has another message before this one, so the conversation was continued there"
 _NO_MESSAGE: Final = "the message was rejected"
 _NO_AGENT: Final = "the agent was rejected"
 
@@ -71,7 +68,7 @@ class SessionMigration:
         reason = problem or agent.problem or self._put(session, agent.id, agent.record, self.tally.agents)
         if reason:
             self._reject(self.tally.agents, session, reason, {"agent": agent.id, "value": plain(agent.raw)})
-        if not reason or reason == _OTHER_VALUE:
+        if not reason or reason == OTHER_VALUE:
             self._add_messages(session, agent)
             return
         for message in agent.messages:
@@ -89,57 +86,25 @@ class SessionMigration:
                 tally.added += 1
                 return ""
         if not is_same_json(existing, record):
-            return _OTHER_VALUE
+            return OTHER_VALUE
         tally.duplicates += 1
         return ""
 
     def _add_messages(self, session: Session, agent: Agent) -> None:
-        stored = self._stored(session, agent)
-        new: list[Message] = []
-        continued = False
+        place = (session.application, session.id, agent.id)
+        valid: dict[int, Message] = {}
         for message in agent.messages:
-            existing = stored.get(message.number)
             if message.problem:
                 self._reject_message(session, agent, message, message.problem)
-            elif existing is None and continued:
-                self._reject_message(session, agent, message, _CONTINUED)
-            elif existing is None:
-                new.append(message)
-            elif is_same_json(existing, message.record):
-                self._keep_message(message, added=False)
             else:
-                # Not if only its metrics differ, or it was redacted.
-                continued = continued or not is_same_json(existing.get("message"), message.record["message"])
-                self._reject_message(session, agent, message, _OTHER_VALUE)
-        reasons = self._append(session, agent, new) if new else {}
-        for message in new:
-            if reason := reasons.get(message.number, ""):
-                self._reject_message(session, agent, message, reason)
+                valid[message.number] = message
+        records = ((number, message.record) for number, message in valid.items())
+        for one in self.conversations.merge(*place, records):
+            message = valid[one.number]
+            if one.refused:
+                self._reject_message(session, agent, message, one.refused)
             else:
-                self._keep_message(message, added=True)
-
-    def _stored(self, session: Session, agent: Agent) -> dict[int, JsonObject]:
-        """The messages of an agent that the target has, up to the last number in the document."""
-        last = max((message.number for message in agent.messages), default=-1)
-        stream = self.conversations.stream(session.application, session.id, agent.id)
-        return dict(takewhile(lambda one: one[0] <= last, stream)) if last >= 0 else {}
-
-    def _append(self, session: Session, agent: Agent, messages: Sequence[Message]) -> dict[int, str]:
-        """Store messages. Returns why some were not stored, by number."""
-        place = (session.application, session.id, agent.id)
-        try:
-            existing = self.conversations.append_many(*place, [(one.number, one.record) for one in messages])
-        except InvalidConversation:
-            # Some message is too large; the others are stored.
-            return {one.number: reason for one in messages if (reason := self._append_one(session, agent, one))}
-        return dict.fromkeys(existing, _OTHER_VALUE)
-
-    def _append_one(self, session: Session, agent: Agent, message: Message) -> str:
-        try:
-            self.conversations.append(session.application, session.id, agent.id, message.number, message.record)
-        except (ConversationConflict, InvalidConversation) as error:
-            return str(error)
-        return ""
+                self._keep_message(message, added=one.added)
 
     def _keep_message(self, message: Message, *, added: bool) -> None:
         """Count a message that the target has."""

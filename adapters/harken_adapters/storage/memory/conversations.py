@@ -55,10 +55,16 @@ class MemoryConversationRepository(ConversationRepository):
             return True
 
     def append_many(
-        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+        self,
+        application: str,
+        session_id: str,
+        agent_id: str,
+        messages: Sequence[tuple[int, JsonObject]],
+        *,
+        after: int | None = None,
     ) -> Collection[int]:
         with self._data.locked():
-            return super().append_many(application, session_id, agent_id, messages)
+            return super().append_many(application, session_id, agent_id, messages, after=after)
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         with self._data.locked():

@@ -114,7 +114,7 @@ def mongo_storage(
             by default the server's clock.
 
     Raises:
-        ConfigurationError: the timeout is invalid.
+        ConfigurationError: the timeout or the name of the database is invalid.
         StorageIncompatible: the database was not created by Harken, or by a newer version; nothing was changed.
         StorageUnavailable: the server does not respond or refuses the user.
     """
@@ -155,7 +155,9 @@ def server_version(client: MongoClient[Any], *, timeout: float = DEFAULT_TIMEOUT
     Raises:
         StorageUnavailable: the server does not respond or refuses the user.
     """
-    with Database(client, "admin", timeout=timeout).reading():
+    server = Database(client, "admin", timeout=timeout)
+    server.name = "The MongoDB server"
+    with server.reading():
         return str(client.server_info()["version"])
 
 

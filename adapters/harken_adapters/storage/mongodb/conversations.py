@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
 
@@ -59,16 +59,16 @@ class MongoConversationRepository(ConversationRepository):
                 return False
         return True
 
-    def append_many(
+    def append_in_order(
         self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
-    ) -> Collection[int]:
+    ) -> int:
         documents = [_document(application, session_id, agent_id, number, message) for number, message in messages]
         with self._database.calling():
             try:
-                self._messages.insert_many(documents, ordered=False)
+                self._messages.insert_many(documents, ordered=True)
             except BulkWriteError as error:
-                return [messages[index][0] for index in only_duplicate_keys(error)]
-        return ()
+                return only_duplicate_keys(error)[0]
+        return len(documents)
 
     def replace(self, application: str, session_id: str, agent_id: str, number: int, message: JsonObject) -> bool:
         which = {**_agent(application, session_id, agent_id), "number": {"$eq": number}}

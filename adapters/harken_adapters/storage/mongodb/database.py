@@ -21,6 +21,7 @@ from harken.domain.errors import StorageClosed
 from harken.services.forks import ForkSafeLock
 from harken_adapters.storage.mongodb.documents import Document
 from harken_adapters.storage.mongodb.errors import translation
+from harken_adapters.storage.mongodb.url import check_database_name
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
@@ -50,6 +51,12 @@ class Database:
     """
 
     def __init__(self, client: MongoClient[Any], name: str, *, timeout: float) -> None:
+        """Nothing is read or written yet.
+
+        Raises:
+            ConfigurationError: MongoDB does not allow this name of a database.
+        """
+        check_database_name(name)
         self._database = client.get_database(
             name,
             codec_options=_CODEC,
@@ -57,6 +64,7 @@ class Database:
             write_concern=WriteConcern("majority", j=True),
             read_concern=ReadConcern("majority"),
         )
+        #: Names the storage in messages.
         self.name = f"The MongoDB database {name!r}"
         self.timeout = timeout
         #: Whether this is a real server, not a simulated one.

@@ -23,6 +23,9 @@ _OURS: Final = frozenset(
         *("readconcernlevel", "readpreference", "readpreferencetags", "maxstalenessseconds"),
     }
 )
+#: Bytes in UTF-8.
+_LONGEST_NAME: Final = 63
+_NOT_IN_NAMES: Final = frozenset(' /\\.$"\0')
 #: Options whose values may be secrets.
 _SECRETS: Final = frozenset({"authmechanismproperties", "tlscertificatekeyfilepassword"})
 
@@ -39,7 +42,7 @@ def parse_url(url: str) -> Location:
     """Parse ``mongodb://user:password@hosts/database?timeoutMS=milliseconds``.
 
     Raises:
-        ConfigurationError: the URL is invalid, or sets an option that Harken sets itself.
+        ConfigurationError: the URL or the name of the database is invalid, or an option is one that Harken sets.
     """
     try:
         parts = urlsplit(url)
@@ -52,7 +55,22 @@ def parse_url(url: str) -> Location:
         raise ConfigurationError(
             f"Leave {', '.join(chosen)} out of the URL: Harken always writes to a majority, journaled, and reads that"
         )
-    return Location(unquote(parts.path.strip("/")) or DEFAULT_DATABASE, parse_timeout(options.get("timeoutms")))
+    database = unquote(parts.path.strip("/")) or DEFAULT_DATABASE
+    check_database_name(database)
+    return Location(database, parse_timeout(options.get("timeoutms")))
+
+
+def check_database_name(name: str) -> None:
+    """Check the name of a database.
+
+    Raises:
+        ConfigurationError: MongoDB does not allow it.
+    """
+    if not 0 < len(name.encode("utf-8", "surrogatepass")) <= _LONGEST_NAME or _NOT_IN_NAMES & set(name):
+        raise ConfigurationError(
+            f"The name of a MongoDB database must have 1 to {_LONGEST_NAME} bytes, without spaces and without any of "
+            f'/ \\ . $ ", got {name!r:.100}'
+        )
 
 
 def without_ours(url: str, options: Mapping[str, object]) -> tuple[str, dict[str, object]]:

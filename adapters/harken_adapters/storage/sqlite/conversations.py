@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from harken.ports.conversations import ConversationRepository, JsonObject
+from harken.ports.conversations import ConversationRepository, JsonObject, missing_messages
 from harken_adapters.storage.sqlite.database import Database
 from harken_adapters.storage.sqlite.rows import Row
 
@@ -17,6 +17,7 @@ _AGENT: Final = f"{_SESSION} AND agent_id = ?"
 _PUT: Final = "INSERT OR REPLACE INTO agent VALUES (?, ?, ?, ?)"
 _PUT_FIRST: Final = "INSERT INTO agent VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _APPEND: Final = "INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_SELECT_MESSAGES: Final = f"SELECT number, value FROM message WHERE {_AGENT} AND number > ? ORDER BY number LIMIT ?"  # noqa: S608 - constants
 _SELECT_SESSIONS: Final = """
     SELECT application, session_id FROM agent WHERE (application, session_id) > (?, ?)
     UNION
@@ -53,12 +54,25 @@ class SqliteConversationRepository(ConversationRepository):
         return self._write(_APPEND, row) == 1
 
     def append_many(
-        self, application: str, session_id: str, agent_id: str, messages: Sequence[tuple[int, JsonObject]]
+        self,
+        application: str,
+        session_id: str,
+        agent_id: str,
+        messages: Sequence[tuple[int, JsonObject]],
+        *,
+        after: int | None = None,
     ) -> Collection[int]:
-        rows = [(application, session_id, agent_id, number, json.dumps(message)) for number, message in messages]
+        agent = (application, session_id, agent_id)
+        start = messages[0][0] - 1 if after is None else after
+        # One more than these, of which one differs.
+        compared = (*agent, start, len(messages) + 1)
 
-        def append(connection: sqlite3.Connection) -> list[int]:
-            return [row[3] for row in rows if connection.execute(_APPEND, row).rowcount == 0]
+        def append(connection: sqlite3.Connection) -> Collection[int]:
+            stored = [(number, json.loads(value)) for number, value in connection.execute(_SELECT_MESSAGES, compared)]
+            missing = dict(missing_messages(messages, stored))
+            rows = ((*agent, number, json.dumps(message)) for number, message in missing.items())
+            connection.executemany(_APPEND, rows)
+            return [number for number, _ in messages if number not in missing]
 
         return self._database.write(append)
 
@@ -77,8 +91,7 @@ class SqliteConversationRepository(ConversationRepository):
     def messages(
         self, application: str, session_id: str, agent_id: str, *, limit: int, after: int = -1
     ) -> Sequence[tuple[int, JsonObject]]:
-        select = f"SELECT number, value FROM message WHERE {_AGENT} AND number > ? ORDER BY number LIMIT ?"  # noqa: S608
-        rows = self._select(select, (application, session_id, agent_id, after, limit))
+        rows = self._select(_SELECT_MESSAGES, (application, session_id, agent_id, after, limit))
         return [(number, json.loads(value)) for number, value in rows]
 
     def count(self, application: str, session_id: str, agent_id: str | None = None) -> int:
