@@ -73,9 +73,9 @@ class Conversation:
         found: dict[tuple[str | None, int], list[str]] = defaultdict(list)
         for agent in self.agents:
             for message in () if agent.problem else agent.messages:
-                if message.id is not None and not message.problem:
+                if message.original_number is not None and not message.problem:
                     for agent_id in (agent.id, None):
-                        found[agent_id, message.id].append(message.tracking_id)
+                        found[agent_id, message.original_number].append(message.tracking_id)
         return found
 
 

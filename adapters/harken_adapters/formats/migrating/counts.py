@@ -18,7 +18,7 @@ class Migrated:
         documents: the number of documents.
         feedback: the entries of feedback.
         metadata: the values of metadata.
-        applications: the entries of feedback by application.
+        feedback_by_application: the entries of feedback by application.
         documents_by_application: the number of documents by application.
         sessions: the records of sessions: their types and times.
         agents: the states and configurations of agents.
@@ -30,7 +30,7 @@ class Migrated:
     documents: int = 0
     feedback: Tally = Factory(Tally)
     metadata: Tally = Factory(Tally)
-    applications: dict[str, Tally] = field(default=Factory(dict), eq=False)
+    feedback_by_application: dict[str, Tally] = field(default=Factory(dict), eq=False)
     documents_by_application: Counter[str] = field(default=Factory(Counter), eq=False)
     sessions: Tally = Factory(Tally)
     agents: Tally = Factory(Tally)

@@ -85,18 +85,18 @@ class Entry(NamedTuple):
     session: Session
     position: int | None
     raw: object
-    content: Submission | None
+    submission: Submission | None
     reason: str = ""
 
     @property
     def is_undated(self) -> bool:
         """Whether it has the time of the migration."""
-        return self.content is not None and self.content.created_at is None
+        return self.submission is not None and self.submission.created_at is None
 
     @property
     def size(self) -> int:
         """Its size in memory, as characters."""
-        return size_of(self.raw) + (0 if self.content is None else len(self.content.extras))
+        return size_of(self.raw) + (0 if self.submission is None else len(self.submission.extras))
 
 
 @define
@@ -111,7 +111,7 @@ class FeedbackMigration:
         plan: what the members of entries mean.
         recorder: passes on rejected entries.
         tally: counts all entries.
-        tallies: count the entries of each application.
+        feedback_by_application: counts the entries of each application.
         name: the name of the collection, for the list of imports.
         import_id: the id of the import of each application; by default, each has a new one.
         check_rules: whether the rules for new feedback apply. Otherwise, what they find is counted.
@@ -124,7 +124,7 @@ class FeedbackMigration:
     plan: Plan
     recorder: Recorder
     tally: Tally
-    tallies: dict[str, Tally]
+    feedback_by_application: dict[str, Tally]
     name: str
     import_id: str | None
     check_rules: bool
@@ -156,20 +156,20 @@ class FeedbackMigration:
         """Store entries, and count them. On return, they are durable."""
         remaining = iter(entries)
         while part := list(islice(remaining, BATCH)):
-            submissions = [entry.content for entry in part if entry.content is not None]
+            submissions = [entry.submission for entry in part if entry.submission is not None]
             results = iter(self._results(submissions) if submissions else ())
             for entry in part:
-                self._count(entry, entry.reason if entry.content is None else next(results))
+                self._count(entry, entry.reason if entry.submission is None else next(results))
 
     def update(self) -> None:
         """Record the counts so far with the imports."""
         for name, running in self.imports.items():
-            running.update(self.tallies[name].counts)
+            running.update(self.feedback_by_application[name].counts)
 
     def finish(self) -> None:
         """Record the end of the imports."""
         for name, running in self.imports.items():
-            running.finish(self.tallies[name].counts)
+            running.finish(self.feedback_by_application[name].counts)
 
     def _import_of(self, application: Any) -> str | None:
         """The id of the import of an application, which begins with its first entry."""
@@ -194,7 +194,7 @@ class FeedbackMigration:
         return collection.submit_many(submissions, announce=False, historical=earlier)
 
     def _count(self, entry: Entry, result: _Result | str) -> None:
-        tallies = (self.tally, self.tallies.setdefault(str(entry.session.application), Tally()))
+        tallies = (self.tally, self.feedback_by_application.setdefault(str(entry.session.application), Tally()))
         for tally in tallies:
             tally.read += 1
             match result:

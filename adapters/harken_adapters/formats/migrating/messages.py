@@ -31,7 +31,7 @@ class Message:
 
     Attributes:
         raw: its value in the document.
-        id: its number in the document, if it has a valid one.
+        original_number: its number in the document, if it has a valid one.
         problem: why it cannot be stored; empty if it can.
         number: its number in the target.
         tracking_id: the id to which feedback refers.
@@ -40,7 +40,7 @@ class Message:
     """
 
     raw: object
-    id: int | None
+    original_number: int | None
     problem: str = ""
     number: int = -1
     tracking_id: str = ""
@@ -50,7 +50,7 @@ class Message:
     @property
     def is_renumbered(self) -> bool:
         """Whether its number is not that of the document."""
-        return self.number != self.id
+        return self.number != self.original_number
 
 
 def messages_of(agent_id: str, given: object, events: GuardrailEvents) -> list[Message]:
@@ -73,7 +73,7 @@ def messages_of(agent_id: str, given: object, events: GuardrailEvents) -> list[M
         except TypeError as error:
             message.problem = str(error)
     _number(valid)
-    own = [(message.id, record.pop("guardrail_event", None)) for message, record in valid]
+    own = [(message.original_number, record.pop("guardrail_event", None)) for message, record in valid]
     for (message, record), of_message in zip(valid, events.take(agent_id, own), strict=True):
         message.events = of_message
         _complete(agent_id, message, record)
@@ -124,7 +124,7 @@ def _message(name: str, message: object) -> _Record:
 
 def _number(messages: Sequence[tuple[Message, _Record]]) -> None:
     """Number the messages as in the document; or if these numbers do not increase, in the order of their times."""
-    ids = [message.id for message, _ in messages if message.id is not None]
+    ids = [message.original_number for message, _ in messages if message.original_number is not None]
     if len(ids) == len(messages) and all(one < other for one, other in pairwise(ids)):
         for (message, _), number in zip(messages, ids, strict=True):
             message.number = number

@@ -71,7 +71,7 @@ class Migration:
             plan,
             recorder,
             tally.feedback,
-            tally.applications,
+            tally.feedback_by_application,
             name=name,
             import_id=import_id,
             check_rules=check_rules,

@@ -116,10 +116,10 @@ class SessionMigration:
                 tally.duplicates += count
 
     def _reject_message(self, session: Session, agent: Agent, message: Message, reason: str) -> None:
-        value = {"agent": agent.id, "message": plain(message.raw)}
-        self._reject(self.tally.messages, session, reason, value)
+        self._reject(self.tally.messages, session, reason, {"agent": agent.id, "message": plain(message.raw)})
+        place = {"agent": agent.id, "message_id": message.original_number}
         for event in message.events:
-            self._reject(self.tally.guardrail_events, session, _NO_MESSAGE, {**value, "guardrail_event": plain(event)})
+            self._reject(self.tally.guardrail_events, session, _NO_MESSAGE, {**place, "guardrail_event": plain(event)})
 
     def _reject(self, tally: Tally, session: Session, reason: str, value: object) -> None:
         self.recorder.reject([tally], session, reason, value)

@@ -215,7 +215,7 @@ def _record(
         "documents_by_application": dict(tally.documents_by_application),
         "not_migrated": ["session_viewer_password"],
         "applications": {
-            name: {"import_id": ids.get(name), **one.record()} for name, one in tally.applications.items()
+            name: {"import_id": ids.get(name), **one.record()} for name, one in tally.feedback_by_application.items()
         },
         "understood": understood_record(profile, plan),
         **rejects.record(),
@@ -228,7 +228,7 @@ def _show(tally: Migrated, rejects: Rejects, seconds: float, *, dry_run: bool) -
     names = [f"{in_one_line(name)} {count:,}" for name, count in tally.documents_by_application.most_common()]
     if names:
         say(f"Sessions by application: {', '.join(names)}")
-    for name, one in tally.applications.items():
+    for name, one in tally.feedback_by_application.items():
         say(f"Feedback of {in_one_line(name)}: {counts_text(one.counts, dry_run=dry_run)}")
     total = Tally()
     for one in tally.kinds.values():
@@ -254,7 +254,9 @@ def _show(tally: Migrated, rejects: Rejects, seconds: float, *, dry_run: bool) -
 
 
 def _show_how_to_undo(cli: CliContext, migration: Migration) -> None:
-    added = {name: one for name, one in migration.imports.items() if migration.tally.applications[name].added}
+    added = {
+        name: one for name, one in migration.imports.items() if migration.tally.feedback_by_application[name].added
+    }
     if added:
         say(f"Undoing an import removes its feedback; to remove a session: {cli.command} erase --session ID")
     for name, running in added.items():
