@@ -1466,7 +1466,7 @@ ABOUT_TERMS: list[Broken] = [
     OmitsSounds,
     KeepsTermsWithoutComments,
 ]
-#: Defects that a state machine finds only with more sessions than it creates, or rarely.
+#: Defects that a state machine finds only with more sessions than it creates or with several threads, or rarely.
 ONLY_IN_EXAMPLES: list[Broken] = [
     ParsesExtras,
     ExtrasOfCountedOnly,
@@ -1482,6 +1482,7 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     SharedStateEntry,
     SortsNumbersAsText,
     SharedAgentState,
+    StoresFirstStateAfterReading,
     TreatsKeyAsLetters,
     LosesChanges,
     AppendsManyInTwoSteps,

@@ -686,6 +686,19 @@ class TestMetadata:
         assert server.ask("DELETE", path).json() == {"session_id": "s", "removed": 2}
         assert server.get(path)["metadata"] == {}
 
+    def test_without_the_scope_to_read(self, hk: Harken) -> None:
+        """An update returns only the names that it sets."""
+        hk.sessions.update("default", "s", {"plan": "secret", "tier": "none"})
+        with served(hk, access="keys") as server:
+            for scopes, names in (
+                (["submit"], {"tier"}),
+                (["submit", "read"], {"tier", "plan"}),
+                (["admin"], {"tier", "plan"}),
+            ):
+                headers = {"Authorization": f"Bearer {hk.keys.create('default', scopes).text}"}
+                answer = server.ask("PATCH", "/api/sessions/s/metadata", json={"tier": "gold"}, headers=headers)
+                assert answer.json()["metadata"].keys() == names
+
     def test_names_that_programs_chose(self, server: Server, hk: Harken) -> None:
         """They are returned and can be deleted, but a client cannot set them, at any level."""
         path = "/api/sessions/s/metadata"

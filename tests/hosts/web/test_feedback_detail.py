@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import harken
 from harken import Feedback, Harken
 from harken.services.conversations import ConversationService
+from harken_adapters.hosts.session_manager import MongoDBSessionManager
 from harken_adapters.hosts.web import conversation
 from hosts.serving import Server, served
 from hosts.web.site import Visitor, links_of, served_at, texts_of
@@ -77,6 +79,20 @@ def test_a_key_that_is_limited_to_agents(hk: Harken, server: Server, feedback: F
     assert "seller" not in texts_of(reader.page(f"/dashboard/feedback/{other.id}"))
 
 
+def test_values_of_metadata(hk: Harken, server: Server, feedback: Feedback) -> None:
+    """They are shown as JSON, and what session managers encode as the text of its value."""
+    values = {
+        "since": datetime(2026, 11, 1, 9, tzinfo=UTC),
+        "account": {"company": "ACME", "vip": None},
+        "huge": 10**5000,
+    }
+    MongoDBSessionManager("s", harken=hk).update_metadata(values)
+    reader = Visitor.signed_in(server, hk.keys.create("default", ["read"]).text)
+    shown = texts_of(reader.page(f"/dashboard/feedback/{feedback.id}"))
+    assert "2026-11-01T09:00:00" in shown
+    assert '{"company": "ACME", "vip": null}' in shown
+
+
 def test_odd_names_of_metadata(hk: Harken, server: Server, feedback: Feedback) -> None:
     """They are shown as text, and never change the order of what is around them."""
     odd = {"<b>bold</b>": "x", "a.b": {"$set": "<i>", "\u05d0": 1}, "\u202eback": 1}
@@ -85,10 +101,10 @@ def test_odd_names_of_metadata(hk: Harken, server: Server, feedback: Feedback) -
     html = Visitor.signed_in(server, key).get(f"/dashboard/feedback/{feedback.id}").text
     assert "<dt>&lt;b&gt;bold&lt;/b&gt;</dt>" in html
     assert "<dt>a.b</dt>" in html
-    assert "&#39;$set&#39;: &#39;&lt;i&gt;&#39;" in html
+    assert "&#34;$set&#34;: &#34;&lt;i&gt;&#34;" in html
     assert "<dt>\u202eback</dt>" not in html
     # Isolated: text from right to left has marks around it.
-    assert "<dd>{&#39;$set&#39;" not in html
+    assert "<dd>{&#34;$set&#34;" not in html
 
 
 def talk(hk: Harken, count: int, session: str = "long", text: str = "text {}.") -> None:

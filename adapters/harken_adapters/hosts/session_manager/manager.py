@@ -310,7 +310,8 @@ class MongoDBSessionManager(HarkenSessionManager):
     ) -> None:
         """Store another model, system prompt or prompt metadata for an agent; :meth:`get_agent_config` returns it.
 
-        ``None`` leaves a value unchanged. The next turn of the agent stores its own model and system prompt again.
+        ``None`` leaves a value unchanged. The next turn of the agent stores its own model and system prompt again, if
+        it has them.
 
         Raises:
             UnknownAgent: the agent is unknown in this session. A ``LookupError`` and a ``ValueError``.

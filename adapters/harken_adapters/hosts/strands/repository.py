@@ -28,7 +28,7 @@ _T = TypeVar("_T", SessionAgent, SessionMessage)
 #: What is stored beside the values of Strands, and stays when those are stored again. ``original`` has values that a
 #: migration found and Strands does not know.
 _PROMPT: Final = "prompt_metadata"
-_KEPT_OF_AGENTS: Final[Sequence[str]] = (_PROMPT, "original")
+_KEPT_OF_AGENTS: Final[Sequence[str]] = ("model", "system_prompt", _PROMPT, "original")
 _KEPT: Final = ("event_loop_metrics", "guardrail_events", "original")
 #: Enough for a message of placeholders.
 _SMALLEST: Final = 1_000

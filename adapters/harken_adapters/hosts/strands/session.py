@@ -80,8 +80,12 @@ class HarkenSessionManager(RepositorySessionManager):
 
 
 def _details(agent: LocalAgent) -> dict[str, Any]:
-    """The values that are stored in addition to those of Strands: configuration and metrics."""
-    details: dict[str, Any] = {"model": _model_id(agent), "system_prompt": getattr(agent, "system_prompt", None)}
+    """The values that are stored in addition to those of Strands: configuration and metrics.
+
+    A restored agent may have no system prompt: then the one that is stored stays.
+    """
+    configuration = {"model": _model_id(agent), "system_prompt": getattr(agent, "system_prompt", None)}
+    details: dict[str, Any] = {name: value for name, value in configuration.items() if value}
     metrics = getattr(agent, "event_loop_metrics", None)
     if isinstance(metrics, EventLoopMetrics):
         details["metrics"] = {

@@ -100,7 +100,9 @@ class TestPrompts:
     """Which prompt an agent uses."""
 
     def test_a_prompt_stays(self, open_session: Open) -> None:
-        """It is returned with the configuration, also after further turns and in other processes."""
+        """It is returned with the configuration, also after further turns, in other processes, and of an agent that was
+        restored without a system prompt.
+        """
         manager = open_session()
         agent = agent_of(manager, ["one", "two"], system_prompt="Be kind")
         agent("go")
@@ -109,9 +111,21 @@ class TestPrompts:
         agent("go on")
         other = open_session()
         agent_of(other, ["three"])("and on")
-        expected = {"agent_id": "helper", "model": "local", "system_prompt": None, "prompt_metadata": prompt}
+        expected = {"agent_id": "helper", "model": "local", "system_prompt": "Be kind", "prompt_metadata": prompt}
         assert open_session().get_agent_config("helper") == expected
         assert open_session().list_agents() == [expected]
+
+    def test_a_changed_prompt_stays(self, open_session: Open) -> None:
+        """A turn of an agent without a system prompt does not remove the one that was set."""
+        manager = open_session()
+        agent = agent_of(manager, ["one", "two"])
+        agent("go")
+        manager.update_agent_config("helper", system_prompt="Be brief")
+        agent("go on")
+        agent_of(open_session(), ["three"])("and on")
+        config = open_session().get_agent_config("helper")
+        assert config is not None
+        assert config["system_prompt"] == "Be brief"
 
     def test_a_prompt_before_the_first_turn(self, open_session: Open) -> None:
         """It may be set before the agent exists, and replaced."""

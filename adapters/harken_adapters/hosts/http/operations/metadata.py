@@ -8,6 +8,7 @@ from typing import Any, Final
 from harken import InvalidMetadata, Scope
 from harken.domain.metadata import ENCODED_VALUE_NAMES
 from harken.domain.rules import name_problem
+from harken.ports.sessions import JsonValue
 from harken_adapters.hosts.http.operation import Answer, Call, Operation
 from harken_adapters.hosts.http.wire.messages import Response, answer
 from harken_adapters.hosts.http.wire.parameters import json_object
@@ -16,16 +17,23 @@ _PATH: Final = "/api/sessions/{session_id}/metadata"
 
 
 def _get(call: Call) -> Response:
-    session_id = call.part("session_id")
-    return answer({"session_id": session_id, "metadata": call.harken.sessions.get(call.application, session_id)})
+    return _answer(call, call.harken.sessions.get(call.application, call.part("session_id")))
 
 
 def _update(call: Call) -> Response:
     changes = json_object(call.request)
     if problems := list(_name_problems(changes)):
         raise InvalidMetadata("; ".join(problems))
-    call.harken.sessions.update(call.application, call.part("session_id"), changes)
-    return _get(call)
+    session_id, key = call.part("session_id"), call.principal.key
+    call.harken.sessions.update(call.application, session_id, changes)
+    metadata = call.harken.sessions.get(call.application, session_id)
+    if key is None or key.allows(Scope.READ):
+        return _answer(call, metadata)
+    return _answer(call, {name: value for name, value in metadata.items() if name in changes})
+
+
+def _answer(call: Call, metadata: Mapping[str, JsonValue]) -> Response:
+    return answer({"session_id": call.part("session_id"), "metadata": metadata})
 
 
 def _name_problems(changes: Mapping[str, Any]) -> Iterator[str]:
@@ -77,7 +85,7 @@ OPERATIONS: Final = (
         scope=Scope.SUBMIT,
         handle=_update,
         summary="Update session metadata",
-        description="Sets the keys in the body; other keys are unchanged.",
+        description="Sets the keys in the body; other keys are unchanged, and only returned with the scope ``read``.",
         tag="Metadata",
         body="MetadataChanges",
         example={"user_tier": "premium"},

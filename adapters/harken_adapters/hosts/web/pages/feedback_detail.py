@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -14,7 +15,10 @@ from harken import Cursor, Feedback, FeedbackQuery, Harken, ModerationStatus, Sc
 from harken.domain.events import DeliveryState
 from harken.domain.feedback import Content
 from harken.domain.query import ANY_STATUS
+from harken.ports.sessions import JsonValue
 from harken_adapters.charts.labels import isolated
+from harken_adapters.formats.value_encoding import decode
+from harken_adapters.formats.values import plain
 from harken_adapters.hosts.http.wire.messages import Response
 from harken_adapters.hosts.web.conversation import Conversation, conversation_of
 from harken_adapters.hosts.web.delivery_words import STATES, last_deliveries
@@ -60,7 +64,7 @@ class Detail:
     Attributes:
         conversation: the messages around the one in question.
         total: the number of messages in the session.
-        session: the metadata of the session.
+        session: the metadata of the session, as texts.
         in_session: the number of approved entries of the session.
         others: the newest of them, without this one.
         is_listed: whether it is in the list that led here.
@@ -73,7 +77,7 @@ class Detail:
 
     conversation: Conversation
     total: int
-    session: Mapping[str, object]
+    session: Mapping[str, str]
     in_session: int
     others: Sequence[Feedback]
     is_listed: bool
@@ -109,10 +113,11 @@ def ask(
     in_session = FeedbackQuery(application=application, session_id=session_id, agent_id=query.agent_id)
     others = hk.collection.find(in_session, limit=_OTHERS)
     speakers = [one for one in hk.conversations.speakers(application, session_id) if agents is None or one in agents]
+    metadata = hk.sessions.get(application, session_id) if agents is None else {}
     return Detail(
         conversation=conversation_of(hk, feedback, speakers, whole),
         total=sum(hk.conversations.count(application, session_id, one) for one in speakers),
-        session=hk.sessions.get(application, session_id) if agents is None else {},
+        session={name: _text_of(value) for name, value in metadata.items()},
         in_session=hk.analytics.summary(in_session).total,
         others=[one for one in others.items if one.id != feedback.id],
         is_listed=is_listed,
@@ -122,6 +127,16 @@ def ask(
         newer=_newer(hk, query, feedback) if has_place else None,
         older=_older(hk, query, feedback) if has_place else None,
     )
+
+
+def _text_of(value: JsonValue) -> str:
+    """A value of metadata as text; a date, for example, without the form in which session managers store it."""
+    shown = plain(decode(value))
+    try:
+        return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+    except ValueError:
+        # An integer of more than 4,300 digits, which Python does not convert to text.
+        return json.dumps(value)
 
 
 def _steps(selection: Selection, feedback: Feedback) -> Iterator[Step]:
