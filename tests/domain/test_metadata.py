@@ -1,4 +1,4 @@
-"""Paths into session metadata."""
+"""Paths into session metadata, and the comparison of values."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -11,7 +11,7 @@ from pymongo import MongoClient
 from pymongo.errors import WriteError
 
 from harken import InvalidMetadata
-from harken.domain.metadata import delete_paths, find_paths, set_paths
+from harken.domain.metadata import delete_paths, find_paths, is_same_json, set_paths
 
 names = st.sampled_from("ab1")
 leaves = st.none() | st.booleans() | st.integers(0, 2) | st.just("text")
@@ -147,3 +147,18 @@ def test_paths_mean_what_they_mean_in_mongodb(mongodb_url: str) -> None:
             )
 
         compare()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"a": 1, "b": [None, "x"]}, {"b": [None, "x"], "a": 1}, True),
+        ({"a": 1}, {"a": 1.0}, False),
+        ({"a": 1}, {"a": True}, False),
+        ([1, 2], [2, 1], False),
+        ("1", 1, False),
+    ],
+)
+def test_values_are_the_same_as_json(one: object, other: object, same: bool) -> None:
+    """The order of names does not matter, but the order of lists and the kinds of numbers do."""
+    assert is_same_json(one, other) is is_same_json(other, one) is same

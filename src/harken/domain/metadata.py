@@ -1,4 +1,4 @@
-"""Session metadata: size limits, and paths into nested dictionaries.
+"""Session metadata: size limits, comparison of values, and paths into nested dictionaries.
 
 A path has the names of nested dictionaries, separated by dots: ``a.b`` is ``b`` in the dictionary ``a``, as in
 MongoDB's ``$set`` and ``$unset``. Unlike there, a number is always a name, and never a position in a list.
@@ -29,6 +29,13 @@ VALUE_MARKER: Final = "__harken_encoded__"
 ENCODED_VALUE_NAMES: Final = frozenset({BYTES_MARKER, VALUE_MARKER})
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_sorted = json.JSONEncoder(sort_keys=True).encode
+
+
+def is_same_json(one: object, other: object) -> bool:
+    """Whether two JSON values are the same, also of messages; the order of names does not matter."""
+    # As JSON, because 1, 1.0 and True are equal in Python.
+    return _sorted(one) == _sorted(other)
 
 
 @frozen

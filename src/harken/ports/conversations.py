@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Final
 
-from harken.domain.json_values import is_same_json
+from harken.domain.metadata import is_same_json
 from harken.ports.sessions import JsonValue
 
 #: A JSON object; it is returned as it was stored, including the order of names.

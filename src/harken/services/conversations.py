@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from harken.domain.errors import ConversationConflict, InvalidConversation
-from harken.domain.json_values import is_same_json
+from harken.domain.metadata import is_same_json
 from harken.domain.rules import label_problem
 from harken.ports.conversations import MAX_NESTING, ConversationRepository, JsonObject, is_same_message
 

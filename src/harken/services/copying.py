@@ -18,8 +18,8 @@ from harken.domain.errors import (
     StaleFeedback,
 )
 from harken.domain.feedback import Feedback
-from harken.domain.json_values import is_same_json
 from harken.domain.lineage import is_same_feedback, precedes
+from harken.domain.metadata import is_same_json
 from harken.domain.query import FeedbackQuery
 from harken.domain.rules import restore_violations
 from harken.ports.conversations import JsonObject

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import frozen
 
 from harken.domain.errors import InvalidMetadata
-from harken.domain.metadata import delete_paths, find_paths, set_paths
+from harken.domain.metadata import delete_paths, find_paths, is_same_json, set_paths
 from harken.domain.rules import label_problem, metadata_name_problem, number_problem, text_problem
 from harken.domain.texts import as_texts
 from harken.ports.sessions import JsonValue, SessionRepository
@@ -168,8 +168,6 @@ def _set_paths(changes: Mapping[str, JsonValue], metadata: Mapping[str, JsonValu
 
 def _difference(existing: Mapping[str, JsonValue], name: str, value: JsonValue) -> str:
     """Why a valid value cannot be merged into the existing metadata; empty if it can."""
-    from harken.domain.json_values import is_same_json  # noqa: PLC0415 - keeps `import harken` light
-
     if name not in existing or is_same_json(existing[name], value):
         return ""
     kept = json.dumps(existing[name], sort_keys=True)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from harken import InvalidConversation
-from harken.domain.json_values import is_same_json
+from harken.domain.metadata import is_same_json
 from harken.domain.rules import label_problem
 from harken.ports.conversations import SESSION_RECORD, JsonObject
 from harken.services.conversations import OTHER_VALUE, ConversationService
