@@ -390,7 +390,7 @@ def test_only_a_write_that_fails_may_have_been_stored() -> None:
             database.feedback.insert_one({})
 
 
-@pytest.mark.parametrize("wrong", ["127.0.0.1:port/feedback", "127.0.0.1/feedback?nonsense=1", "127.0.0.1/a$b"])
+@pytest.mark.parametrize("wrong", ["127.0.0.1:port/feedback", "127.0.0.1/feedback?nonsense=1"])
 def test_a_url_that_the_driver_rejects_is_a_configuration_error(wrong: str) -> None:
     """Options that only the driver can check also raise Harken's error."""
     with pytest.raises(ConfigurationError, match="driver rejects the URL"):
