@@ -1471,6 +1471,7 @@ ONLY_IN_EXAMPLES: list[Broken] = [
     ParsesExtras,
     ExtrasOfCountedOnly,
     ShowsEmptyValues,
+    ShowsNewestFirst,
     MatchesTagsBySubstring,
     NextVersionOnly,
     StreamsOnePage,
