@@ -83,10 +83,10 @@ class SessionEntry(NamedTuple):
     def of(cls, feedback: Feedback, extras: str = "") -> SessionEntry:
         """Return what a session shows of this feedback and its extras."""
         target, content = feedback.target, feedback.content
-        created_at = feedback.created_at.isoformat(timespec="microseconds").removesuffix("+00:00")
-        ids = (target.message_id, target.agent_id, feedback.author, feedback.idempotency_key)
+        created_at = feedback.created_at.isoformat("T", "microseconds").removesuffix("+00:00")
+        has_ids = target.message_id or target.agent_id or feedback.author or feedback.idempotency_key
         # Most entries have nothing else: they need no dictionary.
-        if not (any(ids) or content.tags or content.sentiment or content.context or extras):
+        if not (has_ids or content.tags or content.sentiment or content.context or extras):
             return cls(content.rating.value, content.comment, created_at, None)
         values = {
             "message_id": target.message_id,
