@@ -58,8 +58,9 @@ test: $(READY) $(SERVERS) $(JAVASCRIPT_READY) ## Run all tests and check the cov
 	# Three processes on two cores, as most of these tests wait for processes and servers.
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -n 3 --dist worksteal -m slow
 
-check: $(READY) ## Run the fast tests of the core and of the storages; about a minute on two idle cores
-	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow' tests/domain tests/contracts tests/services
+check: $(READY) ## Run the fast tests of the core, without MongoDB; about a minute on two idle cores
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow' -k 'not mongo' \
+	    tests/domain tests/contracts tests/services
 
 lint: $(READY) ## Run ruff, mypy --strict, import-linter, the vocabulary check
 	$(BIN)/ruff check .
