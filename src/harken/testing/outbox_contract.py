@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from attrs import evolve
 
@@ -18,6 +19,16 @@ from harken.testing.base import FreshStorage
 from harken.testing.builders import NOON, a_feedback, a_series, accepted, an_alert
 from harken.testing.deliveries import MINUTE, add_and_fan_out, claim_due, fan_out
 
+#: The event of a digest, which has no stored subject.
+_DIGEST: Final = Event(
+    id="event-of-a-digest",
+    type=EventType.DIGEST,
+    application="default",
+    subject_id="digest:weekly:2026-01-01",
+    version=1,
+    occurred_at=NOON,
+)
+
 
 class OutboxContract(FreshStorage):
     """Events wait in order, deliveries are leased, and failed deliveries are retried or become dead letters."""
@@ -26,21 +37,13 @@ class OutboxContract(FreshStorage):
 
     def test_a_digest_is_an_ordinary_delivery(self) -> None:
         """It is stored once, in any state, claimed when it is due, and needs no stored subject."""
-        event = Event(
-            id="event-of-a-digest",
-            type=EventType.DIGEST,
-            application="default",
-            subject_id="digest:weekly:2026-01-01",
-            version=1,
-            occurred_at=NOON,
-        )
-        delivery = Delivery.of(event, "log", due_at=NOON)
+        delivery = Delivery.of(_DIGEST, "log", due_at=NOON)
         with self.open_storage() as storage:
             check_same(at_once([partial(storage.outbox.add, delivery)] * 4).count(True), 1)
             check_same(storage.outbox.delivery(delivery.id), delivery)
             check_same(claim_due(storage, now=NOON - MICROSECOND), [])
             (claim,) = claim_due(storage)
-            check_same(claim.event, event)
+            check_same(claim.event, _DIGEST)
             check_same(storage.outbox.add(delivery), False)
             storage.outbox.back_off(claim, due_at=NOON + MINUTE, error="refused")
             (claim,) = claim_due(storage, now=NOON + MINUTE)
@@ -89,16 +92,8 @@ class OutboxContract(FreshStorage):
 
     def test_a_delivery_can_be_leased_when_it_is_added(self) -> None:
         """It is claimed by nobody else until it is released or the lease ends, and can be discarded."""
-        digest = Event(
-            id="event-of-a-digest",
-            type=EventType.DIGEST,
-            application="default",
-            subject_id="digest:weekly:2026-01-01",
-            version=1,
-            occurred_at=NOON,
-        )
         released, discarded, lost = (
-            Delivery.of(evolve(digest, id=name, subject_id=f"digest:{name}"), "log", due_at=NOON)
+            Delivery.of(evolve(_DIGEST, id=name, subject_id=f"digest:{name}"), "log", due_at=NOON)
             for name in ("released", "discarded", "lost")
         )
         claims = [one.claimed(until=NOON + MINUTE) for one in (released, discarded, lost)]
