@@ -57,7 +57,7 @@ def is_of_import(key: object) -> bool:
 
 
 def _with_extras(rest: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """The same for feedback that has extras."""
+    """What a dictionary has besides rating, comment and time, of feedback that has extras."""
     extras, _ = _read(text)
     values, derived = extras["values"], extras["derived"]
     if MARK in text:
