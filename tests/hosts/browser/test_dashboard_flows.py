@@ -276,7 +276,7 @@ def test_a_refused_delivery(dashboard: Dashboard, application: str, open_tab: Op
     replayed = page.locator("tbody:has(a[aria-expanded=true])")
     expect(replayed.locator("[data-news]")).to_have_text("waiting")
     with dashboard.support.fixed():
-        dashboard.hk.relay.run_due()
+        dashboard.send_all(application)
         if not scripts:
             page.reload()
         expect(replayed.locator("[data-news]")).to_have_text("arrived")
@@ -284,7 +284,7 @@ def test_a_refused_delivery(dashboard: Dashboard, application: str, open_tab: Op
         page.get_by_role("link", name="Replay all 2").click()
         page.get_by_role("button", name="Replay all 2").click()
         expect(page.get_by_role("status").filter(has_text="2 deliveries will be sent again")).to_be_visible()
-        dashboard.hk.relay.run_due()
+        dashboard.send_all(application)
     assert dashboard.hk.deliveries.summary(application=application).dead == {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -370,6 +371,28 @@ class TestReplays:
         assert "arrived 204 No Content" in words_of(arrived)
         assert not [one for one in arrived.attributes("tbody") if one.get("data-refresh")]
         assert hk.deliveries.get(delivery.id).state is DeliveryState.DELIVERED
+
+    @pytest.mark.parametrize("lag", [timedelta(seconds=2), timedelta(hours=1)])
+    def test_a_slow_clock(self, hk: Harken, clock: ManualClock, lag: timedelta) -> None:
+        """The row is read again until it is sent, also if the clock of the page is earlier than that of the storage."""
+        give(hk, 1)
+        (delivery,) = dead(hk)
+        hk.channels.switch_on("support")
+        with served_at(hk, lambda: clock() - lag, access="keys", relay=False) as server:
+            admin = Visitor.signed_in(server, hk.keys.create("default", ["admin"]).text)
+            answer = admin.post(f"{ALERTS}/replay?state=dead", {"id": delivery.id})
+            waiting = admin.page(answer.headers["location"])
+        assert "waiting sent as soon as possible" in words_of(waiting)
+        assert [one for one in waiting.attributes("tbody") if one.get("data-refresh")]
+
+    def test_a_clock_that_went_back(self, hk: Harken, clock: ManualClock, admin: Visitor) -> None:
+        """The row is read again until it is sent, also if it was replayed in a process whose clock is ahead."""
+        give(hk, 1)
+        (delivery,) = dead(hk)
+        hk.channels.switch_on("support")
+        answer = admin.post(f"{ALERTS}/replay?state=dead", {"id": delivery.id})
+        clock.turn(seconds=-2)
+        assert [one for one in admin.page(answer.headers["location"]).attributes("tbody") if one.get("data-refresh")]
 
     def test_one_that_fails_again(self, hk: Harken, admin: Visitor) -> None:
         """If it fails again, the row has both attempts and can be replayed once the channel is on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -49,6 +49,8 @@ CHANNEL_ON_PATH: Final = f"{PATH}/channels/{{channel}}/on"
 CHANNEL_OFF_PATH: Final = f"{PATH}/channels/{{channel}}/off"
 _ALERTS: Final = 10
 _DELIVERIES: Final = 25
+#: A row is read again if it is due within this time, as the clocks of two processes may differ a little.
+_SOON: Final = timedelta(seconds=30)
 #: The filters of deliveries, with the names of the HTTP API.
 FILTERS: Final = ("channel", "type", "cause", "feedback_id", "alert_id")
 _ABOUT_ONE: Final = ("feedback_id", "alert_id")
@@ -86,6 +88,11 @@ class Outbound:
     next: str | None
     subjects: Subjects
 
+    @property
+    def now(self) -> datetime:
+        """The time of the clock by which deliveries are due; that of this process may differ."""
+        return self.summary.as_of
+
 
 @frozen(kw_only=True)
 class AlertView:
@@ -122,7 +129,7 @@ class DeliveryView:
         steps: its attempts.
         about: a link to the feedback that it is about.
         locked: why it cannot be replayed; empty if it can.
-        is_changing: whether it is sent at this moment, so that the row is worth reading again.
+        is_changing: whether it is sent now or soon, so that the row is worth reading again.
     """
 
     delivery: Delivery
@@ -222,8 +229,8 @@ def show(visit: Visit) -> Response:
         kept=[*selection.pairs, *_own(selection, without=("channel", "type")).items()],
         total=_total(outbound.summary, state) if outbound else None,
         rows=_rows(visit, selection, outbound) if outbound else [],
-        channels=_channels(selection, visit.now, outbound.channels) if outbound else [],
-        cause=_cause(selection, outbound, visit.now) if outbound else None,
+        channels=_channels(selection, outbound) if outbound else [],
+        cause=_cause(selection, outbound) if outbound else None,
         done=_done(selection),
         may_switch=may_switch(visit),
         types=[type_.value for type_ in EventType],
@@ -381,9 +388,10 @@ def _names(selection: Selection) -> set[str]:
     return {name for name, _ in selection.filters} | {"since", "until", "period", "compare"}
 
 
-def _channels(selection: Selection, now: datetime, statuses: Sequence[ChannelStatus]) -> list[dict[str, object]]:
+def _channels(selection: Selection, outbound: Outbound) -> list[dict[str, object]]:
     """The channels, those with failures first."""
-    return sorted((_channel(selection, now, one) for one in statuses), key=lambda one: _BY_MARK.index(str(one["mark"])))
+    views = [_channel(selection, outbound.now, one) for one in outbound.channels]
+    return sorted(views, key=lambda one: _BY_MARK.index(str(one["mark"])))
 
 
 def _channel(selection: Selection, now: datetime, status: ChannelStatus) -> dict[str, object]:
@@ -423,14 +431,14 @@ def _row(
     return DeliveryView(
         delivery=delivery,
         what=what_of(delivery, outbound.subjects, visit.harken.alerts.rules, visit.now),
-        outcome=outcome_of(delivery, visit.now),
+        outcome=outcome_of(delivery, outbound.now),
         last=selection.local(last.at if last else delivery.due_at),
         is_open=is_open,
         toggle=f"{toggle}#{quote(anchor_of(delivery.id), safe='')}",
         steps=steps_of(delivery, selection.local),
         about=selection.link(about) if is_stored and event.type.about_feedback else None,
-        locked=_locked(channel, delivery, visit.now),
-        is_changing=is_open and delivery.state is DeliveryState.PENDING and delivery.due_at <= visit.now,
+        locked=_locked(channel, delivery, outbound.now),
+        is_changing=is_open and delivery.state is DeliveryState.PENDING and delivery.due_at <= outbound.now + _SOON,
     )
 
 
@@ -444,7 +452,7 @@ def _locked(channel: ChannelStatus | None, delivery: Delivery, now: datetime) ->
     return ""
 
 
-def _cause(selection: Selection, outbound: Outbound, now: datetime) -> dict[str, object] | None:
+def _cause(selection: Selection, outbound: Outbound) -> dict[str, object] | None:
     """The commonest cause of dead deliveries, and what can be done."""
     summary = outbound.summary
     if not summary.causes:
@@ -455,7 +463,7 @@ def _cause(selection: Selection, outbound: Outbound, now: datetime) -> dict[str,
     return {
         "total": total,
         "count": first.count,
-        "text": cause_text(first, channel.state if channel else None, selection.local(first.first_at), now),
+        "text": cause_text(first, channel.state if channel else None, selection.local(first.first_at), outbound.now),
         "channel": first.channel,
         "of_channel": of_channel,
         "is_off": channel is not None and not channel.state.on,
