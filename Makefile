@@ -48,7 +48,7 @@ run: $(READY) ## Serve the HTTP API on SQLite; the first start prints an API key
 demo: $(READY) ## Serve two months of sample feedback from a temporary storage
 	$(BIN)/harken serve --demo $(if $(PORT),--port $(PORT))
 
-test: $(READY) $(SERVERS) $(JAVASCRIPT_READY) ## Run all tests and check the coverage; about 40 minutes
+test: $(READY) $(SERVERS) $(JAVASCRIPT_READY) ## Run all tests and check the coverage; about 55 minutes
 	$(BIN)/coverage erase
 	# In a zone that differs from UTC by a part of an hour, so that code that takes local time for UTC fails. make check
 	# uses the zone of the machine.
