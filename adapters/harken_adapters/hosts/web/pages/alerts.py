@@ -90,7 +90,7 @@ class Outbound:
 
     @property
     def now(self) -> datetime:
-        """The time of the clock by which deliveries are due; that of this process may differ."""
+        """The time of the clock by which deliveries are due; that of the visit may differ."""
         return self.summary.as_of
 
 
@@ -427,6 +427,7 @@ def _row(
         *([] if is_open else [("open", delivery.id)]),
     )
     is_stored = (event.application, event.subject_id) in outbound.subjects
+    can_be_sent = delivery.state is DeliveryState.PENDING and channel is not None and channel.is_configured
     about = f"{visit.home}/feedback/{quote(event.subject_id, safe='')}"
     return DeliveryView(
         delivery=delivery,
@@ -438,7 +439,7 @@ def _row(
         steps=steps_of(delivery, selection.local),
         about=selection.link(about) if is_stored and event.type.about_feedback else None,
         locked=_locked(channel, delivery, outbound.now),
-        is_changing=is_open and delivery.state is DeliveryState.PENDING and delivery.due_at <= outbound.now + _SOON,
+        is_changing=is_open and can_be_sent and delivery.due_at <= outbound.now + _SOON,
     )
 
 
